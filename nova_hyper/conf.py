@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from oslo_config import cfg
 
-HYPERD_DEFAULT = [
+HYPERD_DEFAULT: list[cfg.Opt] = [
     cfg.StrOpt(
         "state_dir",
         default="/var/lib/hyperd",
@@ -22,7 +22,7 @@ HYPERD_DEFAULT = [
     ),
 ]
 
-HYPERD_API = [
+HYPERD_API: list[cfg.Opt] = [
     cfg.StrOpt("socket", default="$runtime_dir/hyperd.sock", help="Unix socket of the REST API."),
     cfg.StrOpt(
         "socket_group",
@@ -42,7 +42,7 @@ HYPERD_API = [
     ),
 ]
 
-HYPERD_HYPERVISOR = [
+HYPERD_HYPERVISOR: list[cfg.Opt] = [
     cfg.StrOpt("uri", default="qemu:///system", help="libvirt connection URI."),
     cfg.StrOpt(
         "virt_type",
@@ -82,7 +82,7 @@ HYPERD_HYPERVISOR = [
     ),
 ]
 
-HYPERD_GUEST = [
+HYPERD_GUEST: list[cfg.Opt] = [
     cfg.StrOpt(
         "directory",
         default="$state_dir/guest",
@@ -102,7 +102,7 @@ HYPERD_GUEST = [
     ),
 ]
 
-HYPERD_IMAGE = [
+HYPERD_IMAGE: list[cfg.Opt] = [
     cfg.StrOpt("directory", default="$state_dir/images", help="Directory of the image store."),
     cfg.IntOpt(
         "max_image_gib",
@@ -119,7 +119,7 @@ HYPERD_IMAGE = [
     ),
 ]
 
-HYPERD_POD = [
+HYPERD_POD: list[cfg.Opt] = [
     cfg.IntOpt(
         "stop_timeout",
         default=10,
@@ -131,7 +131,7 @@ HYPERD_POD = [
     ),
 ]
 
-NOVA_HYPER = [
+NOVA_HYPER: list[cfg.Opt] = [
     cfg.StrOpt(
         "socket",
         default="/run/hyperd/hyperd.sock",

@@ -46,7 +46,7 @@ class PodSpec:
     root_gib: int = 0
     hostname: str = ""
     nics: tuple[Nic, ...] = ()
-    dns: Dns = Dns()
+    dns: Dns = dataclasses.field(default_factory=Dns)
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
