@@ -49,6 +49,14 @@ class PodSpec:
     dns: Dns = dataclasses.field(default_factory=Dns)
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
 
+    def replaced(self, nics: tuple[Nic, ...] | None, dns: Dns | None) -> PodSpec:
+        """Return this pod with other interfaces or resolver, where given."""
+        return dataclasses.replace(
+            self,
+            nics=self.nics if nics is None else nics,
+            dns=self.dns if dns is None else dns,
+        )
+
 
 class PodState(enum.StrEnum):
     """The life of a pod: CREATING, READY, RUNNING, then STOPPED or CRASHED, and again."""

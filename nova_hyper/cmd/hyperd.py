@@ -1,0 +1,79 @@
+"""``hyperd``: the daemon that runs pods as micro-VMs on this host."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+
+from oslo_config import cfg
+from oslo_log import log
+
+from nova_hyper import conf as options
+from nova_hyper import version
+from nova_hyper.daemon.wiring import Daemon
+from nova_hyper.spec.errors import HyperError
+
+LOG = logging.getLogger(__name__)
+
+_QUIET = ("amqp=WARN", "urllib3=WARN")
+
+
+def configuration(args: list[str]) -> cfg.ConfigOpts:
+    """Return the daemon's configuration from *args* and its files.
+
+    Without ``--config-file``, ``/etc/nova-hyper/hyperd.conf`` is read where it exists.
+    """
+    conf = cfg.ConfigOpts()
+    log.register_options(conf)
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), *_QUIET])
+    options.register(conf, options.list_hyperd_opts())
+    default = "/etc/nova-hyper/hyperd.conf"
+    conf(
+        args,
+        project="hyperd",
+        prog="hyperd",
+        version=version.release(),
+        description="Runs pods of Docker images as micro-VMs, through libvirt.",
+        default_config_files=[default] if os.path.exists(default) else [],
+    )
+    return conf
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT; pods go on when the daemon ends."""
+    conf = configuration(sys.argv[1:])
+    log.setup(conf, "hyperd")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    try:
+        daemon = Daemon(conf)
+        daemon.start()
+    except (HyperError, OSError) as exc:
+        LOG.error("hyperd cannot start: %s", exc)
+        sys.exit(f"hyperd: {exc}")
+    LOG.info("hyperd %s serves %s", version.release(), conf.api.socket)
+    _tell_systemd("READY=1")
+    stop.wait()
+    LOG.info("hyperd ends; pods go on")
+    _tell_systemd("STOPPING=1")
+    daemon.stop()
+
+
+def _tell_systemd(state: str) -> None:
+    """Notify systemd (``Type=notify``), where it started us; see sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+        sock.send(state.encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The REST API as a WSGI application."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule
+from werkzeug.wrappers import Request, Response
+
+from nova_hyper.daemon.api import document
+from nova_hyper.daemon.api.handlers import Handlers
+from nova_hyper.spec.errors import HyperError, InvalidRequest, NotFound
+
+LOG = logging.getLogger(__name__)
+
+StartResponse = Callable[..., Any]
+
+
+class App:
+    """Routes requests by the OpenAPI document to the handler named like the operation."""
+
+    def __init__(self, handlers: Handlers, max_body: int) -> None:
+        """*max_body* bounds JSON bodies, in bytes."""
+        self._handlers = handlers
+        self._max_body = max_body
+        self._operations = {o.id: o for o in document.operations()}
+        # A reference may hold slashes, percent-encoded or not; the longest static end wins.
+        self._map = Map(
+            [
+                Rule(
+                    o.path.replace("{ref}", "<path:ref>"),
+                    endpoint=o.id,
+                    methods=[o.method],
+                )
+                for o in self._operations.values()
+            ],
+            merge_slashes=False,
+        )
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """See PEP 3333."""
+        response = self._answer(Request(environ, populate_request=False), environ)
+        return response(environ, start_response)
+
+    def _answer(self, request: Request, environ: dict[str, Any]) -> Response:
+        try:
+            return self._route(request, environ)
+        except HyperError as exc:
+            if exc.status >= 500:
+                LOG.error("%s %s: %s", request.method, request.path, exc.message)
+            return _json(exc.to_wire(), exc.status)
+        except Exception:
+            LOG.exception("%s %s failed", request.method, request.path)
+            error = HyperError("hyperd failed in a way nobody foresaw; its log has the details")
+            return _json(error.to_wire(), error.status)
+
+    def _route(self, request: Request, environ: dict[str, Any]) -> Response:
+        try:
+            operation_id, path = self._map.bind_to_environ(environ).match()
+        except HTTPException as exc:
+            raise NotFound(f"there is no {request.method} {request.path} in this API") from exc
+        operation = self._operations[operation_id]
+        if "ref" in path:
+            # The server keeps an encoded slash, so that it is not taken for a separator.
+            path = {"ref": path["ref"].replace("%2F", "/").replace("%2f", "/")}
+        arguments: dict[str, Any] = {**path, **document.check_query(operation, request.args)}
+        if operation.body is not None:
+            body = self._body(request, operation)
+            document.check_body(operation, body)
+            arguments["body"] = body
+        elif operation.id == "import_image":
+            arguments["stream"] = request.stream
+        status, value = getattr(self._handlers, operation.id)(**arguments)
+        if isinstance(value, bytes):
+            return Response(value, status, content_type="application/octet-stream")
+        if value is None:
+            return Response(status=status)
+        return _json(value, status)
+
+    def _body(self, request: Request, operation: document.Operation) -> Any:
+        raw = request.stream.read(self._max_body + 1)
+        if len(raw) > self._max_body:
+            raise InvalidRequest(f"the body is larger than {self._max_body} bytes")
+        if not raw and not operation.body_required:
+            return {}
+        try:
+            return json.loads(raw)
+        except ValueError as exc:
+            raise InvalidRequest(f"the body is not JSON: {exc}") from None
+
+
+def _json(value: Any, status: int) -> Response:
+    return Response(json.dumps(value), status, content_type="application/json")

@@ -1,0 +1,105 @@
+"""The OpenAPI document: served as it is, and what requests are checked against."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import jsonschema
+import yaml
+
+from nova_hyper.spec.errors import InvalidRequest
+
+_METHODS = ("get", "post", "put", "patch", "delete")
+_CASTS = {"integer": int, "number": float}
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document of API v1 (``openapi.yaml`` beside this file)."""
+    text = resources.files(__package__).joinpath("openapi.yaml").read_text()
+    loaded: dict[str, Any] = yaml.safe_load(text)
+    return loaded
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """One method of one path; ``body`` is the schema of its JSON body, None without one."""
+
+    id: str
+    method: str
+    path: str
+    query: tuple[dict[str, Any], ...]
+    body: dict[str, Any] | None
+    body_required: bool
+
+
+def operations() -> list[Operation]:
+    """Return every operation of the document."""
+    found = []
+    for path, item in document()["paths"].items():
+        for method in _METHODS:
+            if method not in item:
+                continue
+            spec = item[method]
+            request = spec.get("requestBody", {})
+            content = request.get("content", {}).get("application/json", {})
+            found.append(
+                Operation(
+                    id=spec["operationId"],
+                    method=method.upper(),
+                    path=path,
+                    query=tuple(p for p in spec.get("parameters", ()) if p.get("in") == "query"),
+                    body=content.get("schema"),
+                    body_required=bool(request.get("required")),
+                )
+            )
+    return found
+
+
+@functools.cache
+def _validator(pointer: str) -> jsonschema.Draft202012Validator:
+    operation = next(o for o in operations() if o.id == pointer)
+    # The schema's "#/components/..." references resolve in the document around it.
+    schema = {"components": document()["components"], **(operation.body or {})}
+    return jsonschema.Draft202012Validator(schema)
+
+
+def check_body(operation: Operation, body: Any) -> None:
+    """Refuse a JSON body that does not fit the document.
+
+    :raises InvalidRequest: naming the member that is wrong.
+    """
+    error = jsonschema.exceptions.best_match(_validator(operation.id).iter_errors(body))
+    if error is not None:
+        where = error.json_path.removeprefix("$").removeprefix(".") or "the body"
+        raise InvalidRequest(f"{where}: {error.message}")
+
+
+def check_query(operation: Operation, args: Mapping[str, str]) -> dict[str, Any]:
+    """Return the typed query parameters, defaults filled in.
+
+    :raises InvalidRequest: for an unknown parameter or a value that does not fit.
+    """
+    known = {p["name"]: p["schema"] for p in operation.query}
+    for name in args:
+        if name not in known:
+            raise InvalidRequest(f"unknown query parameter {name}")
+    values = {}
+    for name, schema in known.items():
+        if name not in args:
+            values[name] = schema.get("default")
+            continue
+        try:
+            value: Any = _CASTS.get(schema["type"], str)(args[name])
+        except ValueError:
+            raise InvalidRequest(
+                f"query parameter {name} must be of type {schema['type']}"
+            ) from None
+        for error in jsonschema.Draft202012Validator(schema).iter_errors(value):
+            raise InvalidRequest(f"query parameter {name}: {error.message}")
+        values[name] = value
+    return values

@@ -1,0 +1,90 @@
+"""The HTTP server on a unix socket."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import logging
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+from cheroot import wsgi
+
+LOG = logging.getLogger(__name__)
+
+_MODE_GROUP = 0o660
+_MODE_OWNER = 0o600
+_BACKLOG = 128
+
+
+class Server:
+    """Serves *app* on *path*, mode 0660 for *group*, in *threads* threads.
+
+    The socket is made in a file of another name and moved into place with its
+    mode and group, so that nobody else can connect in between, and so that a
+    client sees either no socket or one that answers.
+    """
+
+    def __init__(self, app: Any, path: Path, group: str, threads: int) -> None:
+        self._path = path
+        self._group = group
+        self._server = _UnixServer(str(path), app, numthreads=threads, request_queue_size=_BACKLOG)
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Listen, and serve in a thread of its own.
+
+        :raises OSError: when the socket cannot be made.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._server.listening = _listen(self._path, self._group)
+        self._server.prepare()
+        self._thread = threading.Thread(target=self._server.serve, name="api", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving and remove the socket."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        self._server.stop()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+
+class _UnixServer(wsgi.Server):
+    """cheroot's server on a socket made by us: cheroot's own would be open to everyone."""
+
+    version = "hyperd"
+    listening: socket.socket
+
+    def bind_unix_socket(self, _bind_addr: str) -> socket.socket:
+        self.socket = self.listening
+        return self.socket
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        LOG.log(level, "http: %s", msg, exc_info=traceback)
+
+
+def _listen(path: Path, group: str) -> socket.socket:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listening.bind(str(temporary))
+    finally:
+        os.umask(mask)
+    try:
+        gid = grp.getgrnam(group).gr_gid
+    except KeyError:
+        LOG.warning("there is no group %s, so only %s may use %s", group, os.getuid(), path)
+        os.chmod(temporary, _MODE_OWNER)
+    else:
+        os.chown(temporary, -1, gid)
+        os.chmod(temporary, _MODE_GROUP)
+    listening.listen(_BACKLOG)
+    os.replace(temporary, path)
+    return listening

@@ -1,0 +1,157 @@
+"""The hypervisor port on libvirt."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import libvirt
+
+from nova_hyper.daemon.hypervisor import facts
+from nova_hyper.daemon.hypervisor.connection import Connection
+from nova_hyper.daemon.hypervisor.domain import NAME_PREFIX, Domain, pod_id_of, to_xml
+from nova_hyper.daemon.ports import DomainState
+from nova_hyper.spec.errors import (
+    HyperError,
+    HypervisorFailed,
+    HypervisorUnavailable,
+    InsufficientMemory,
+    NetworkFailed,
+)
+
+LOG = logging.getLogger(__name__)
+
+_GONE = {
+    libvirt.VIR_ERR_SYSTEM_ERROR,
+    libvirt.VIR_ERR_INTERNAL_ERROR,
+    libvirt.VIR_ERR_RPC,
+    libvirt.VIR_ERR_INVALID_CONN,
+    libvirt.VIR_ERR_NO_CONNECT,
+}
+
+
+class LibvirtHypervisor:
+    """Micro-VMs through libvirt; see :class:`nova_hyper.daemon.ports.Hypervisor`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[libvirt.virConnect]:
+        connection = self._connection.get()
+        try:
+            yield connection
+        except libvirt.libvirtError as exc:
+            if self._is_broken(connection, exc):
+                self._connection.lost(connection)
+                raise HypervisorUnavailable(
+                    f"libvirt went away during the request: {exc}; try again"
+                ) from exc
+            raise _translate(exc) from exc
+
+    @staticmethod
+    def _is_broken(connection: libvirt.virConnect, exc: libvirt.libvirtError) -> bool:
+        if exc.get_error_code() not in _GONE:
+            return False
+        try:
+            return not connection.isAlive()
+        except libvirt.libvirtError:
+            return True
+
+    def launch(self, domain: Domain) -> int:
+        """See :meth:`nova_hyper.daemon.ports.Hypervisor.launch`."""
+        xml = to_xml(domain)
+        LOG.debug("domain of pod %s: %s", domain.pod_id, xml)
+        with self._connected() as connection:
+            handle = connection.defineXML(xml)
+            try:
+                handle.create()
+            except libvirt.libvirtError:
+                with contextlib.suppress(libvirt.libvirtError):
+                    handle.undefine()
+                raise
+        return qemu_pid(domain.name)
+
+    def destroy(self, pod_id: str) -> None:
+        """See :meth:`nova_hyper.daemon.ports.Hypervisor.destroy`."""
+        with self._connected() as connection:
+            handle = self._lookup(connection, pod_id)
+            if handle is None:
+                return
+            for step in (handle.destroy, handle.undefine):
+                try:
+                    step()
+                except libvirt.libvirtError as exc:
+                    if exc.get_error_code() not in (
+                        libvirt.VIR_ERR_OPERATION_INVALID,
+                        libvirt.VIR_ERR_NO_DOMAIN,
+                    ):
+                        raise
+
+    @staticmethod
+    def _lookup(connection: libvirt.virConnect, pod_id: str) -> libvirt.virDomain | None:
+        try:
+            return connection.lookupByName(NAME_PREFIX + pod_id)
+        except libvirt.libvirtError as exc:
+            if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+    def states(self) -> dict[str, DomainState]:
+        """See :meth:`nova_hyper.daemon.ports.Hypervisor.states`."""
+        found = {}
+        with self._connected() as connection:
+            for handle in connection.listAllDomains(0):
+                pod_id = pod_id_of(handle.name())
+                if pod_id is not None:
+                    with contextlib.suppress(libvirt.libvirtError):  # gone since the list
+                        found[pod_id] = _state(handle)
+        return found
+
+    def state(self, pod_id: str) -> DomainState | None:
+        """See :meth:`nova_hyper.daemon.ports.Hypervisor.state`."""
+        with self._connected() as connection:
+            handle = self._lookup(connection, pod_id)
+            return None if handle is None else _state(handle)
+
+    def facts(self) -> facts.Facts:
+        """Return what libvirt knows of the host."""
+        with self._connected() as connection:
+            return facts.read(
+                connection.getCapabilities(),
+                hypervisor_version=connection.getVersion(),
+                libvirt_version=connection.getLibVersion(),
+                memory_mib=connection.getInfo()[1],
+                vcpus=connection.getInfo()[2],
+            )
+
+
+def _state(handle: libvirt.virDomain) -> DomainState:
+    state, _reason = handle.state()
+    if state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED):
+        return DomainState.RUNNING
+    if state in (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED):
+        return DomainState.PAUSED
+    return DomainState.OFF
+
+
+def qemu_pid(domain_name: str, runtime_dir: Path = Path("/run/libvirt/qemu")) -> int:
+    """Return the process id that libvirt wrote down for a domain, 0 when it did not."""
+    try:
+        return int((runtime_dir / f"{domain_name}.pid").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _translate(exc: libvirt.libvirtError) -> HyperError:
+    text = str(exc).removeprefix("internal error: ")
+    lowered = text.lower()
+    if "cannot allocate memory" in lowered or exc.get_error_code() == libvirt.VIR_ERR_NO_MEMORY:
+        return InsufficientMemory(f"the host cannot give the pod its memory: {text}")
+    network = {libvirt.VIR_FROM_NETWORK, libvirt.VIR_FROM_NETDEV, libvirt.VIR_FROM_INTERFACE}
+    words = ("bridge", "ovs-vsctl", "tap", "interface", "mtu")
+    if exc.get_error_domain() in network or any(word in lowered for word in words):
+        return NetworkFailed(f"a network interface of the pod could not be connected: {text}")
+    return HypervisorFailed(f"libvirt refused: {text}")

@@ -1,0 +1,232 @@
+"""A micro-VM as values, and its libvirt domain XML.
+
+Source of the format: https://libvirt.org/formatdomain.html
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from nova_hyper.spec.nic import Nic, NicKind
+
+AGENT_PORT = "org.nova-hyper.agent.0"
+NAME_PREFIX = "hyper-"
+NAMESPACE = "https://docs.openstack.org/nova-hyper/domain/1"
+
+# pcie.0 holds every device a pod starts with: a root port for each would cost a bus scan in the
+# guest. 0 is the host bridge and 31 the chipset; the first two of ours are fixed.
+_SERIAL_SLOT = 1
+_RNG_SLOT = 2
+_FIRST_SLOT = 3
+_LAST_SLOT = 30
+_FUNCTIONS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """A virtio disk; the guest finds it by ``serial`` (at most 20 characters)."""
+
+    path: Path
+    serial: str
+    readonly: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Domain:
+    """What the hypervisor is asked to run.
+
+    ``owner`` is ``uid:gid`` that QEMU runs as, empty for libvirt's default
+    labelling; ``firmware`` None is QEMU's own.
+    """
+
+    pod_id: str
+    vcpus: int
+    memory_mib: int
+    kernel: Path
+    initramfs: Path
+    cmdline: str
+    agent_socket: Path
+    console_log: Path
+    virt_type: str
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    firmware: Path | None = None
+    owner: str = ""
+    arch: str = "x86_64"
+
+    @property
+    def name(self) -> str:
+        """The domain's name in libvirt."""
+        return NAME_PREFIX + self.pod_id
+
+
+def pod_id_of(domain_name: str) -> str | None:
+    """Return the pod id in a domain's name, None for a domain that is not ours."""
+    return domain_name[len(NAME_PREFIX) :] if domain_name.startswith(NAME_PREFIX) else None
+
+
+def to_xml(domain: Domain) -> str:
+    """Return the libvirt XML of *domain*."""
+    root = ET.Element("domain", type=domain.virt_type)
+    _text(root, "name", domain.name)
+    _text(root, "uuid", domain.pod_id)
+    metadata = ET.SubElement(root, "metadata")
+    ET.SubElement(metadata, f"{{{NAMESPACE}}}pod", id=domain.pod_id)
+    _text(root, "memory", str(domain.memory_mib), unit="MiB")
+    _text(root, "vcpu", str(domain.vcpus))
+    _add_os(root, domain)
+    _add_cpu(root, domain)
+    clock = ET.SubElement(root, "clock", offset="utc")
+    ET.SubElement(clock, "timer", name="hpet", present="no")
+    # A guest never restarts by itself: what happens after its end is the daemon's decision.
+    for event in ("on_poweroff", "on_reboot", "on_crash"):
+        _text(root, event, "destroy")
+    _add_devices(root, domain)
+    if domain.owner:
+        # Layers and the kernel are shared by all pods: libvirt must not change their owner.
+        label = ET.SubElement(root, "seclabel", type="static", model="dac", relabel="no")
+        uid, _, gid = domain.owner.partition(":")
+        _text(label, "label", f"+{uid}:+{gid}")
+    ET.register_namespace("hyper", NAMESPACE)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> ET.Element:
+    element = ET.SubElement(parent, tag, attributes)
+    element.text = text
+    return element
+
+
+def _add_os(root: ET.Element, domain: Domain) -> None:
+    os_ = ET.SubElement(root, "os")
+    _text(os_, "type", "hvm", arch=domain.arch, machine="q35")
+    if domain.firmware is not None:
+        _text(os_, "loader", str(domain.firmware), readonly="yes", type="rom")
+    _text(os_, "kernel", str(domain.kernel))
+    _text(os_, "initrd", str(domain.initramfs))
+    _text(os_, "cmdline", domain.cmdline)
+    features = ET.SubElement(root, "features")
+    ET.SubElement(features, "acpi")
+    ET.SubElement(features, "apic")
+
+
+def _add_cpu(root: ET.Element, domain: Domain) -> None:
+    if domain.virt_type == "kvm":
+        ET.SubElement(root, "cpu", mode="host-model", check="partial")
+    else:
+        cpu = ET.SubElement(root, "cpu", mode="custom", match="exact", check="none")
+        _text(cpu, "model", "qemu64", fallback="forbid")
+
+
+def _add_devices(root: ET.Element, domain: Domain) -> None:
+    devices = ET.SubElement(root, "devices")
+    ET.SubElement(devices, "controller", type="usb", model="none")
+    ET.SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
+    serial = ET.SubElement(devices, "controller", type="virtio-serial", index="0")
+    _address(serial, _SERIAL_SLOT, 0, more=False)
+    devices_on_bus: list[ET.Element] = []
+    # NICs first: their place must not depend on the number of layers.
+    for nic in domain.nics:
+        devices_on_bus.append(_nic(devices, nic))
+    for index, disk in enumerate(domain.disks):
+        devices_on_bus.append(_disk(devices, disk, _disk_name(index)))
+    _place(devices_on_bus)
+    _add_console(devices, domain)
+    channel = ET.SubElement(devices, "channel", type="unix")
+    ET.SubElement(channel, "source", mode="bind", path=str(domain.agent_socket))
+    ET.SubElement(channel, "target", type="virtio", name=AGENT_PORT)
+    rng = ET.SubElement(devices, "rng", model="virtio")
+    _text(rng, "backend", "/dev/urandom", model="random")
+    _address(rng, _RNG_SLOT, 0, more=False)
+    ET.SubElement(devices, "memballoon", model="none")
+
+
+def _add_console(devices: ET.Element, domain: Domain) -> None:
+    # Written by virtlogd, which bounds it, and which outlives us.
+    console = ET.SubElement(devices, "console", type="file")
+    ET.SubElement(console, "source", path=str(domain.console_log), append="on")
+    ET.SubElement(console, "target", type="virtio", port="0")
+
+
+def _disk(devices: ET.Element, disk: Disk, name: str) -> ET.Element:
+    element = ET.SubElement(devices, "disk", type="file", device="disk")
+    attributes = {"name": "qemu", "type": "raw"}
+    if not disk.readonly:
+        attributes["discard"] = "unmap"
+    ET.SubElement(element, "driver", attributes)
+    ET.SubElement(element, "source", file=str(disk.path))
+    ET.SubElement(element, "target", dev=name, bus="virtio")
+    _text(element, "serial", disk.serial)
+    if disk.readonly:
+        ET.SubElement(element, "readonly")
+    return element
+
+
+def _disk_name(index: int) -> str:
+    name = ""
+    index += 1
+    while index:
+        index, letter = divmod(index - 1, 26)
+        name = chr(ord("a") + letter) + name
+    return "vd" + name
+
+
+def _nic(devices: ET.Element, nic: Nic) -> ET.Element:
+    kind = "ethernet" if nic.kind is NicKind.TAP else "bridge"
+    element = ET.SubElement(devices, "interface", type=kind)
+    ET.SubElement(element, "mac", address=nic.mac)
+    if nic.kind is NicKind.TAP:
+        ET.SubElement(element, "target", dev=nic.device, managed="no")
+    else:
+        ET.SubElement(element, "source", bridge=nic.bridge)
+        if nic.device:
+            ET.SubElement(element, "target", dev=nic.device)
+    if nic.kind is NicKind.OVS:
+        port = ET.SubElement(element, "virtualport", type="openvswitch")
+        ET.SubElement(port, "parameters", interfaceid=nic.interface_id)
+    ET.SubElement(element, "model", type="virtio")
+    if not nic.offload:
+        driver = ET.SubElement(element, "driver")
+        off = {"csum": "off", "tso4": "off", "tso6": "off", "ecn": "off", "ufo": "off"}
+        ET.SubElement(driver, "host", off | {"gso": "off", "mrg_rxbuf": "on"})
+        ET.SubElement(driver, "guest", off)
+    if nic.mtu:
+        ET.SubElement(element, "mtu", size=str(nic.mtu))
+    # No boot ROM: the kernel is given, and loading the ROM takes time and memory.
+    ET.SubElement(element, "rom", enabled="no")
+    return element
+
+
+def _place(elements: list[ET.Element]) -> None:
+    """Give each device of *elements* a function of pcie.0.
+
+    The first ones get a slot of their own, as many as there is room for, and
+    the rest share slots, eight functions in each.
+
+    :raises ValueError: when there are more devices than functions.
+    """
+    slots = _LAST_SLOT - _FIRST_SLOT + 1
+    per_slot = -(-len(elements) // slots)
+    if per_slot > _FUNCTIONS:
+        raise ValueError(
+            f"{len(elements)} devices are more than the {slots * _FUNCTIONS} possible"
+        )
+    for index, element in enumerate(elements):
+        slot, function = divmod(index, max(per_slot, 1))
+        more = function == 0 and per_slot > 1 and index + 1 < len(elements)
+        _address(element, _FIRST_SLOT + slot, function, more)
+
+
+def _address(element: ET.Element, slot: int, function: int, more: bool) -> None:
+    attributes = {
+        "type": "pci",
+        "domain": "0x0000",
+        "bus": "0x00",
+        "slot": f"0x{slot:02x}",
+        "function": f"0x{function:x}",
+    }
+    if more:
+        attributes["multifunction"] = "on"
+    ET.SubElement(element, "address", attributes)

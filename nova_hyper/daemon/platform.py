@@ -1,0 +1,136 @@
+"""The host as pods and clients see it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nova_hyper.daemon.guest.assets import GuestAssets
+from nova_hyper.daemon.hypervisor.facts import Facts
+from nova_hyper.daemon.hypervisor.probe import Verdict
+from nova_hyper.spec.errors import GuestMissing
+from nova_hyper.spec.host import Host
+
+LOG = logging.getLogger(__name__)
+
+_GIB = 1024**3
+_KIB = 1024
+# Beside the guest's own memory: QEMU's heap and devices, and under TCG the translated code.
+_OVERHEAD_MIB = {"kvm": 24, "qemu": 96}
+# As container images and Go name architectures.
+_IMAGE_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class HostPlatform:
+    """Facts of this host; those of libvirt are read once a connection."""
+
+    def __init__(
+        self,
+        read_facts: Callable[[], Facts],
+        judge: Callable[[Facts], Verdict],
+        assets: Callable[[], GuestAssets],
+        state_dir: Path,
+        overhead_mib: int,
+        min_memory_mib: int,
+    ) -> None:
+        self._read_facts = read_facts
+        self._judge = judge
+        self._assets = assets
+        self._state_dir = state_dir
+        self._overhead_mib = overhead_mib
+        self._min_memory_mib = min_memory_mib
+        self._lock = threading.Lock()
+        self._facts: Facts | None = None
+        self._verdict: Verdict | None = None
+
+    def facts(self) -> Facts:
+        """Return what libvirt says of the host.
+
+        :raises HypervisorUnavailable: when libvirt is away and never was there.
+        """
+        with self._lock:
+            if self._facts is None:
+                self._facts = self._read_facts()
+            return self._facts
+
+    def refresh(self) -> None:
+        """Read the facts anew: libvirt was restarted, perhaps upgraded."""
+        facts = self._read_facts()
+        with self._lock:
+            self._facts = facts
+
+    def verdict(self) -> Verdict:
+        """Return which accelerator works here, trying it out when nobody has.
+
+        :raises HyperError: when it cannot be tried now (no guest, no libvirt).
+        """
+        facts = self.facts()
+        with self._lock:
+            if self._verdict is None:
+                self._verdict = self._judge(facts)
+                LOG.info("virt_type is %s: %s", self._verdict.virt_type, self._verdict.reason)
+            return self._verdict
+
+    def virt_type(self) -> str:
+        return self.verdict().virt_type
+
+    def owner(self) -> str:
+        return self.facts().owner
+
+    def memory_mib(self) -> int:
+        return self.facts().memory_mib
+
+    def arch(self) -> str:
+        machine = os.uname().machine
+        return _IMAGE_ARCH.get(machine, machine)
+
+    def describe(self, pods: int) -> Host:
+        """Return the facts for clients; *pods* is how many there are.
+
+        :raises HypervisorUnavailable: when libvirt is away and never was there.
+        """
+        facts = self.facts()
+        disk = shutil.disk_usage(self._state_dir)
+        try:
+            verdict = self.verdict()
+            assets = self._assets()
+            kernel, agent = assets.kernel_version, assets.agent_version
+        except GuestMissing as exc:
+            verdict, kernel, agent = Verdict("qemu", exc.message), "", ""
+        overhead = self._overhead_mib or _OVERHEAD_MIB[verdict.virt_type]
+        return Host(
+            hostname=socket.gethostname(),
+            uptime_s=int(time.clock_gettime(time.CLOCK_BOOTTIME)),
+            cpu=facts.cpu,
+            vcpus=facts.vcpus,
+            memory_mib=facts.memory_mib,
+            memory_used_mib=_memory_used_mib(),
+            disk_gib=disk.total // _GIB,
+            disk_free_gib=disk.free // _GIB,
+            disk_used_gib=disk.used // _GIB,
+            virt_type=verdict.virt_type,
+            virt_reason=verdict.reason,
+            hypervisor_version=facts.hypervisor_version,
+            libvirt_version=facts.libvirt_version,
+            pod_overhead_mib=overhead,
+            min_memory_mib=self._min_memory_mib,
+            guest_kernel=kernel,
+            guest_agent=agent,
+            state_dir=str(self._state_dir),
+            pods=pods,
+        )
+
+
+def _memory_used_mib(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Return the memory in use as ``free`` counts it: all but what is available."""
+    values = {}
+    for line in meminfo.read_text().splitlines():
+        key, _, rest = line.partition(":")
+        values[key] = int(rest.split()[0])
+    return (values["MemTotal"] - values["MemAvailable"]) // _KIB

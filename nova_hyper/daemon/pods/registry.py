@@ -1,0 +1,111 @@
+"""The pods of this host in memory, each with its lock."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+
+from nova_hyper.daemon.ports import GuestSession
+from nova_hyper.daemon.stopwatch import Stopwatch
+from nova_hyper.spec.errors import PodExists, PodNotFound
+from nova_hyper.spec.pod import Pod
+
+
+class Entry:
+    """One pod, and what only a running daemon knows of it.
+
+    Whoever changes ``pod`` or ``session`` holds ``lock``; reading ``pod`` needs
+    no lock, because it is replaced as a whole.
+    """
+
+    def __init__(self, pod: Pod) -> None:
+        self.pod = pod
+        self.lock = threading.RLock()
+        self.session: GuestSession | None = None
+        self.watch = Stopwatch(pod.timeline)
+        self.gone = False
+
+    @property
+    def id(self) -> str:
+        return self.pod.spec.id
+
+    def update(self, **changes: object) -> Pod:
+        """Replace fields of the pod, in memory only."""
+        self.pod = dataclasses.replace(self.pod, **changes)  # type: ignore[arg-type]
+        return self.pod
+
+    def close_session(self) -> None:
+        """Hang up on the agent; idempotent."""
+        session, self.session = self.session, None
+        if session is not None:
+            session.close()
+
+
+class Registry:
+    """Entries by id; names are unique as well."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Entry]:
+        with self._lock:
+            return iter(list(self._entries.values()))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def claim(self, pod: Pod) -> Entry:
+        """Return the entry of the pod's id, made of *pod* when there is none.
+
+        :raises PodExists: when the id or the name belongs to a different pod.
+        """
+        with self._lock:
+            entry = self._entries.get(pod.spec.id)
+            if entry is not None:
+                if entry.pod.spec != pod.spec:
+                    raise PodExists(
+                        f"pod {pod.spec.id} exists already with another specification; delete it "
+                        "first"
+                    )
+                return entry
+            for other in self._entries.values():
+                if other.pod.spec.name == pod.spec.name:
+                    raise PodExists(
+                        f"the name {pod.spec.name} belongs to pod {other.id}; choose another one "
+                        "or delete that pod"
+                    )
+            entry = self._entries[pod.spec.id] = Entry(pod)
+            return entry
+
+    def get(self, ref: str) -> Entry:
+        """Return the entry of an id, a name, or the unique beginning of an id.
+
+        :raises PodNotFound: when there is none, or more than one.
+        """
+        with self._lock:
+            entries = list(self._entries.values())
+        for entry in entries:
+            if ref == entry.id:
+                return entry
+        for entry in entries:
+            if ref == entry.pod.spec.name:
+                return entry
+        found = [e for e in entries if ref and e.id.startswith(ref)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise PodNotFound(f"{ref} is the beginning of {len(found)} pod ids; give more of it")
+        raise PodNotFound(f"there is no pod {ref}; 'hyperctl ps -a' lists the pods of this host")
+
+    def find(self, pod_id: str) -> Entry | None:
+        """Return the entry of exactly this id, or None."""
+        return self._entries.get(pod_id)
+
+    def drop(self, entry: Entry) -> None:
+        """Forget *entry*; who waits for its lock sees that it is gone."""
+        with self._lock:
+            entry.gone = True
+            if self._entries.get(entry.id) is entry:
+                del self._entries[entry.id]

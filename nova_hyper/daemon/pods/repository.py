@@ -1,0 +1,79 @@
+"""Pods on disk: one directory each, with the record, the disks and the console."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from nova_hyper.daemon.files import write_json
+from nova_hyper.spec import codec
+from nova_hyper.spec.pod import Pod
+
+LOG = logging.getLogger(__name__)
+
+_RECORD = "pod.json"
+
+
+class Repository:
+    """The pods' directories below *directory*; sockets are below *runtime_dir*."""
+
+    def __init__(self, directory: Path, runtime_dir: Path) -> None:
+        self._directory = directory
+        self._sockets = runtime_dir / "agents"
+        directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+        self._sockets.mkdir(parents=True, exist_ok=True, mode=0o711)
+
+    def directory(self, pod_id: str) -> Path:
+        """Return the pod's own directory."""
+        return self._directory / pod_id
+
+    def console(self, pod_id: str) -> Path:
+        """Return the file of the pod's console."""
+        return self.directory(pod_id) / "console.log"
+
+    def upper(self, pod_id: str, container: str) -> Path:
+        """Return the disk of a container's writable layer."""
+        return self.directory(pod_id) / f"upper-{container}.img"
+
+    def agent_socket(self, pod_id: str) -> Path:
+        """Return the socket of the pod's agent."""
+        return self._sockets / f"{pod_id}.sock"
+
+    def save(self, pod: Pod) -> None:
+        """Write the record down before anything acts on it.
+
+        :raises OSError: when the disk is full, for example.
+        """
+        directory = self.directory(pod.spec.id)
+        directory.mkdir(mode=0o711, exist_ok=True)
+        write_json(directory / _RECORD, codec.encode(pod))
+
+    def remove(self, pod_id: str) -> None:
+        """Remove all that the pod has on disk; idempotent."""
+        # The record last: without it nobody would know what else to remove.
+        directory = self.directory(pod_id)
+        if directory.is_dir():
+            for entry in directory.iterdir():
+                if entry.name == _RECORD:
+                    continue
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
+            shutil.rmtree(directory)
+        self.agent_socket(pod_id).unlink(missing_ok=True)
+
+    def load(self) -> Iterator[Pod]:
+        """Yield every pod on disk, and remove directories that never got a record."""
+        for directory in sorted(self._directory.iterdir()):
+            try:
+                data = json.loads((directory / _RECORD).read_bytes())
+                yield codec.decode(Pod, data)
+            except FileNotFoundError:
+                LOG.warning("%s has no record: a pod that was never made; removed", directory)
+                shutil.rmtree(directory, ignore_errors=True)
+            except (ValueError, NotADirectoryError) as exc:
+                LOG.error("%s is not a pod's record and is left alone: %s", directory, exc)

@@ -1,0 +1,231 @@
+"""The sandbox of a pod: its micro-VM and the connection to the agent in it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nova_hyper.daemon.guest import cmdline
+from nova_hyper.daemon.guest.assets import GuestAssets
+from nova_hyper.daemon.hypervisor.domain import Domain
+from nova_hyper.daemon.plan import Step
+from nova_hyper.daemon.pods import launch
+from nova_hyper.daemon.pods.registry import Entry
+from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.ports import (
+    AgentError,
+    DomainState,
+    Guests,
+    GuestSession,
+    Hypervisor,
+    Images,
+    Platform,
+    WritableDisks,
+)
+from nova_hyper.spec.errors import ContainerFailed, GuestFailed, HyperError, NetworkFailed
+from nova_hyper.spec.image import Image
+
+LOG = logging.getLogger(__name__)
+
+_POWER_OFF_S = 5.0
+_POLL_S = 0.02
+_ANSWER_S = 10.0
+_CONSOLE_LINES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Times in seconds; ``firmware`` None is QEMU's own."""
+
+    boot_timeout: float
+    request_timeout: float
+    stop_timeout: float
+    min_memory_mib: int
+    firmware: Path | None
+
+
+class Sandboxes:
+    """Boots, connects and shuts down micro-VMs.  Callers hold the entry's lock."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        images: Images,
+        disks: WritableDisks,
+        hypervisor: Hypervisor,
+        guests: Guests,
+        platform: Platform,
+        assets: Callable[[], GuestAssets],
+        settings: Settings,
+    ) -> None:
+        self._repository = repository
+        self._images = images
+        self._disks = disks
+        self._hypervisor = hypervisor
+        self._guests = guests
+        self._platform = platform
+        self._assets = assets
+        self._settings = settings
+        self.on_agent_event: Callable[[str, dict[str, Any]], None] = lambda _id, _event: None
+        self.on_agent_lost: Callable[[str], None] = lambda _id: None
+
+    def disk_steps(self, entry: Entry) -> list[Step]:
+        """Return the steps that make what the pod keeps over its restarts."""
+        return [Step("disks", lambda: self._make_disks(entry))]
+
+    def boot_steps(self, entry: Entry, images: Sequence[Image]) -> list[Step]:
+        """Return the steps from nothing to created containers."""
+        return [
+            Step(
+                "domain",
+                lambda: self._launch(entry, images),
+                lambda: self._hypervisor.destroy(entry.id),
+            ),
+            Step("agent", lambda: self.connect(entry, fresh=True), entry.close_session),
+            Step("configured", lambda: self._configure(entry)),
+            Step("created", lambda: self._create_containers(entry, images)),
+        ]
+
+    def _make_disks(self, entry: Entry) -> None:
+        spec = entry.pod.spec
+        if not spec.root_gib:
+            return
+        owner = self._platform.owner()
+        for container in spec.containers:
+            path = self._repository.upper(spec.id, container.name)
+            self._disks.create(path, spec.root_gib, owner)
+
+    def _launch(self, entry: Entry, images: Sequence[Image]) -> None:
+        spec = entry.pod.spec
+        disks = launch.Disks(spec, images)
+        layers = [self._images.layer_path(d) for d in disks.diff_ids]
+        uppers = []
+        if spec.root_gib:
+            uppers = [self._repository.upper(spec.id, c.name) for c in spec.containers]
+        assets = self._assets()
+        domain = Domain(
+            pod_id=spec.id,
+            vcpus=spec.vcpus,
+            memory_mib=spec.memory_mib,
+            kernel=assets.kernel,
+            initramfs=assets.initramfs,
+            cmdline=cmdline.DEFAULT,
+            agent_socket=self._repository.agent_socket(spec.id),
+            console_log=self._repository.console(spec.id),
+            virt_type=self._platform.virt_type(),
+            disks=tuple(disks.of_domain(layers, uppers)),
+            nics=spec.nics,
+            firmware=self._settings.firmware,
+            owner=self._platform.owner(),
+        )
+        entry.update(qemu_pid=self._hypervisor.launch(domain) or None)
+
+    def connect(self, entry: Entry, *, fresh: bool) -> None:
+        """Connect to the agent.
+
+        :raises GuestFailed: with the last lines of the console.
+        """
+        entry.close_session()
+        pod_id = entry.id
+        try:
+            entry.session = self._guests.connect(
+                self._repository.agent_socket(pod_id),
+                fresh,
+                self._settings.boot_timeout if fresh else _ANSWER_S,
+                lambda event: self.on_agent_event(pod_id, event),
+                lambda _reason: self.on_agent_lost(pod_id),
+            )
+        except GuestFailed as exc:
+            raise GuestFailed(f"{exc.message}{self._last_words(pod_id)}", **exc.details) from exc
+
+    def _last_words(self, pod_id: str) -> str:
+        console = self._repository.console(pod_id)
+        try:
+            with console.open("rb") as file:
+                file.seek(max(0, console.stat().st_size - 4096))
+                lines = file.read().decode(errors="replace").split("\n")
+        except OSError:
+            return ""
+        words = [line.strip() for line in lines if line.strip()][-_CONSOLE_LINES:]
+        return f"; its console ends with: {' | '.join(words)}" if words else ""
+
+    def _configure(self, entry: Entry) -> None:
+        self.ask(entry, "pod.configure", **launch.pod_request(entry.pod.spec))
+
+    def _create_containers(self, entry: Entry, images: Sequence[Image]) -> None:
+        for request in launch.container_requests(entry.pod.spec, images):
+            self.ask(entry, "container.create", **request)
+
+    def ask(
+        self, entry: Entry, op: str, timeout: float | None = None, **args: Any
+    ) -> dict[str, Any]:
+        """Return the agent's answer.
+
+        :raises HyperError: what the agent refused, or that it does not answer.
+        """
+        session = entry.session
+        if session is None:
+            raise GuestFailed(f"the agent of pod {entry.pod.spec.name} is not connected")
+        try:
+            return session.request(op, timeout or self._settings.request_timeout, **args)
+        except AgentError as exc:
+            raise _typed(exc, args.get("name")) from exc
+
+    def shut_down(self, entry: Entry, grace_s: float) -> int | None:
+        """Stop the containers, flush the disks and end the micro-VM.
+
+        :returns: the exit code of the first container, None when the agent
+            could not be asked.
+        :raises HypervisorUnavailable: when libvirt cannot be told.
+        """
+        exit_code = None
+        session = entry.session
+        if session is not None:
+            try:
+                exit_code = self._stop_containers(entry, session, grace_s)
+                session.request("power.off", _POWER_OFF_S)
+                self._wait_until_off(entry.id)
+            except (AgentError, GuestFailed) as exc:
+                LOG.info("pod %s did not shut down by itself: %s", entry.id, exc)
+        self.destroy(entry)
+        return exit_code
+
+    def _stop_containers(self, entry: Entry, session: GuestSession, grace_s: float) -> int | None:
+        def stop(name: str) -> int | None:
+            answer = session.request(
+                "container.stop", grace_s + _ANSWER_S, name=name, grace_ms=int(grace_s * 1000)
+            )
+            code = answer.get("exit_code")
+            return code if isinstance(code, int) else None
+
+        names = [c.name for c in entry.pod.spec.containers]
+        with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+            return next(iter(list(pool.map(stop, names))))
+
+    def _wait_until_off(self, pod_id: str) -> None:
+        deadline = time.monotonic() + _POWER_OFF_S
+        while time.monotonic() < deadline:
+            if self._hypervisor.state(pod_id) in (None, DomainState.OFF):
+                return
+            time.sleep(_POLL_S)
+
+    def destroy(self, entry: Entry) -> None:
+        """End the micro-VM at once; idempotent."""
+        entry.close_session()
+        self._hypervisor.destroy(entry.id)
+        self._repository.agent_socket(entry.id).unlink(missing_ok=True)
+        entry.update(qemu_pid=None)
+
+
+def _typed(exc: AgentError, container: object) -> HyperError:
+    where = f"container {container}: " if container else ""
+    if exc.code == "exec":
+        return ContainerFailed(f"{where}{exc.message}", code=exc.code)
+    if exc.code == "network":
+        return NetworkFailed(exc.message, code=exc.code)
+    return GuestFailed(f"{where}{exc.message}", code=exc.code)

@@ -1,0 +1,331 @@
+"""The use cases of pods: what the API offers."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from nova_hyper.daemon import plan
+from nova_hyper.daemon.eventlog import EventLog
+from nova_hyper.daemon.pods import launch
+from nova_hyper.daemon.pods.registry import Entry, Registry
+from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
+from nova_hyper.daemon.ports import Hypervisor, Images, Platform
+from nova_hyper.daemon.stopwatch import Stopwatch
+from nova_hyper.spec.errors import (
+    DiskFull,
+    HyperError,
+    HypervisorUnavailable,
+    InvalidRequest,
+    PodNotFound,
+)
+from nova_hyper.spec.event import EventKind
+from nova_hyper.spec.image import Image
+from nova_hyper.spec.nic import Dns, Nic
+from nova_hyper.spec.pod import ContainerState, ContainerStatus, Pod, PodSpec, PodState
+
+LOG = logging.getLogger(__name__)
+
+_AGREEMENT_S = 10.0
+
+UP = (PodState.READY, PodState.RUNNING)
+
+
+class Pods:
+    """Pods of this host.  Every method may be called by any thread and is idempotent."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        repository: Repository,
+        images: Images,
+        sandboxes: Sandboxes,
+        hypervisor: Hypervisor,
+        platform: Platform,
+        events: EventLog,
+        settings: Settings,
+    ) -> None:
+        self._registry = registry
+        self._repository = repository
+        self._images = images
+        self._sandboxes = sandboxes
+        self._hypervisor = hypervisor
+        self._platform = platform
+        self._events = events
+        self._settings = settings
+        self.on_released: Callable[[Entry], None] = lambda _entry: None
+        self.reconciled = threading.Event()
+        """Set once pods and libvirt have been brought into agreement after a start."""
+
+    def all(self) -> list[Pod]:
+        """Return all pods, the oldest first."""
+        return sorted((e.pod for e in self._registry), key=lambda p: p.created_at)
+
+    def get(self, ref: str) -> Pod:
+        """Return one pod by id, name, or unique beginning of the id.
+
+        :raises PodNotFound: when there is none.
+        """
+        return self._registry.get(ref).pod
+
+    def create(self, spec: PodSpec) -> tuple[Pod, bool]:
+        """Make a pod up to READY: its agent answers and its containers are created.
+
+        :returns: the pod, and whether this call made it.
+        :raises HyperError: a typed one; nothing is left behind.
+        """
+        watch = Stopwatch()
+        self._require_agreement()
+        _check_id(spec.id)
+        images = [self._images.get(c.image) for c in spec.containers]
+        launch.check(
+            spec,
+            images,
+            arch=self._platform.arch(),
+            memory=(self._settings.min_memory_mib, self._platform.memory_mib()),
+        )
+        containers = [
+            ContainerStatus(c.name, c.image, image.id, ContainerState.CREATED)
+            for c, image in zip(spec.containers, images, strict=True)
+        ]
+        draft = Pod(spec, PodState.CREATING, tuple(containers), created_at=time.time())
+        watch.mark("request")
+        while True:
+            entry = self._registry.claim(draft)
+            with self._holding(entry):
+                if entry.gone:  # another call made it, failed, and took it back
+                    continue
+                if entry.pod is not draft:
+                    return entry.pod, False
+                entry.watch = watch
+                self._make(entry, images)
+                return entry.pod, True
+
+    def _make(self, entry: Entry, images: list[Image]) -> None:
+        steps = [
+            plan.Step("record", lambda: self._save(entry), lambda: self._forget(entry)),
+            plan.Step(
+                "images",
+                lambda: self._lease(entry),
+                lambda: self._images.release(entry.id),
+            ),
+            *self._sandboxes.disk_steps(entry),
+            *self._sandboxes.boot_steps(entry, images),
+            plan.Step("ready", lambda: self._ready(entry)),
+        ]
+        try:
+            self._run(entry, steps)
+        except HyperError as exc:
+            LOG.warning("pod %s (%s) failed: %s", entry.id, entry.pod.spec.name, exc.message)
+            raise
+
+    def _run(self, entry: Entry, steps: list[plan.Step]) -> None:
+        try:
+            plan.run(steps, entry.watch.mark)
+        except OSError as exc:
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(
+                    "no room on the host's disk for the pod's files; free space or use another "
+                    "host"
+                ) from exc
+            raise
+
+    def _lease(self, entry: Entry) -> None:
+        for container in entry.pod.containers:
+            self._images.acquire(container.image_id, entry.id)
+
+    def _forget(self, entry: Entry) -> None:
+        try:
+            self._repository.remove(entry.id)
+        finally:
+            self._registry.drop(entry)
+
+    def _ready(self, entry: Entry) -> None:
+        containers = tuple(_fresh(c) for c in entry.pod.containers)
+        entry.update(
+            state=PodState.READY,
+            containers=containers,
+            exit_code=None,
+            message="",
+            stopped_at=None,
+        )
+        self._save(entry)
+        self._events.append(EventKind.CREATED, entry.id, entry.pod.spec.name)
+
+    def _save(self, entry: Entry) -> None:
+        entry.update(timeline=entry.watch.marks)
+        self._repository.save(entry.pod)
+
+    def boot(self, ref: str, nics: tuple[Nic, ...] | None = None, dns: Dns | None = None) -> Pod:
+        """Bring a stopped or crashed pod back to READY, with other NICs when given."""
+        with self._entry(ref) as entry:
+            return self._boot(entry, nics, dns)
+
+    def _boot(self, entry: Entry, nics: tuple[Nic, ...] | None, dns: Dns | None) -> Pod:
+        if entry.pod.state in UP:
+            return entry.pod
+        entry.watch = Stopwatch()
+        spec = entry.pod.spec.replaced(nics=nics, dns=dns)
+        entry.update(spec=spec, timeline=(), started_at=None)
+        # What a killed QEMU or an interrupted boot has left.
+        self._sandboxes.destroy(entry)
+        images = [self._images.get(c.image_id) for c in entry.pod.containers]
+        entry.watch.mark("request")
+        steps = self._sandboxes.boot_steps(entry, images)
+        self._run(entry, [*steps, plan.Step("ready", lambda: self._ready(entry))])
+        return entry.pod
+
+    def start(self, ref: str) -> Pod:
+        """Start the containers, booting the sandbox first when the pod is stopped."""
+        with self._entry(ref) as entry:
+            if entry.pod.state is PodState.RUNNING:
+                return entry.pod
+            self._boot(entry, None, None)
+            entry.watch.mark("start")
+            try:
+                for container in entry.pod.spec.containers:
+                    self._sandboxes.ask(entry, "container.start", name=container.name)
+            except HyperError as exc:
+                self._sandboxes.destroy(entry)
+                self.settle(entry, PodState.STOPPED, EventKind.STOPPED, None, exc.message)
+                raise
+            entry.watch.mark("started")
+            running = tuple(
+                ContainerStatus(c.name, c.image, c.image_id, ContainerState.RUNNING)
+                for c in entry.pod.containers
+            )
+            entry.update(state=PodState.RUNNING, containers=running, started_at=time.time())
+            self._save(entry)
+            self._events.append(EventKind.STARTED, entry.id, entry.pod.spec.name)
+            return entry.pod
+
+    def stop(self, ref: str, grace_s: float | None = None, force: bool = False) -> Pod:
+        """Stop a pod: the stop signal, *grace_s* seconds, SIGKILL; *force*: at once."""
+        with self._entry(ref) as entry:
+            if entry.pod.state not in UP:
+                return entry.pod
+            grace = self._settings.stop_timeout if grace_s is None else grace_s
+            if force:
+                self._sandboxes.destroy(entry)
+                code = None
+            else:
+                code = self._sandboxes.shut_down(entry, grace)
+            self.settle(entry, PodState.STOPPED, EventKind.STOPPED, code, "stopped on request")
+            return entry.pod
+
+    def settle(
+        self, entry: Entry, state: PodState, kind: EventKind, code: int | None, message: str
+    ) -> None:
+        """Write down that a pod is no longer up, and tell; the lock is held."""
+        containers = tuple(
+            ContainerStatus(
+                c.name, c.image, c.image_id, ContainerState.EXITED, code if i == 0 else c.exit_code
+            )
+            for i, c in enumerate(entry.pod.containers)
+        )
+        entry.update(
+            state=state,
+            containers=containers,
+            exit_code=code,
+            message=message,
+            stopped_at=time.time(),
+        )
+        try:
+            self._save(entry)
+        except OSError as exc:
+            # A full disk must not keep a pod from being stopped: after a restart of the daemon
+            # the micro-VM is found gone and the pod is settled again.
+            LOG.error("cannot write the record of pod %s: %s", entry.id, exc)
+        self._events.append(kind, entry.id, entry.pod.spec.name, code, message)
+        LOG.info("pod %s (%s): %s", entry.id, entry.pod.spec.name, message)
+
+    def delete(self, ref: str) -> None:
+        """Remove a pod and all it has; it may run, or be half made.
+
+        :raises PodNotFound: when there is none.
+        """
+        entry = self._registry.get(ref)
+        self._require_agreement()
+        if not entry.lock.acquire(blocking=False):
+            # Somebody waits for this guest to boot or to stop: end the wait.
+            self._hypervisor.destroy(entry.id)
+            entry.lock.acquire()
+        try:
+            if entry.gone:
+                raise PodNotFound(f"pod {ref} is gone already")
+            self.remove(entry)
+        finally:
+            entry.lock.release()
+
+    def remove(self, entry: Entry) -> None:
+        """Remove everything of a pod; the lock is held.  May be repeated after a failure."""
+        if entry.pod.state is not PodState.DELETING:
+            entry.update(state=PodState.DELETING)
+            with contextlib.suppress(OSError):  # a full disk: deleting is what makes room
+                self._save(entry)
+        self._sandboxes.destroy(entry)
+        self._images.release(entry.id)
+        self._events.append(EventKind.DELETED, entry.id, entry.pod.spec.name)
+        self._forget(entry)
+
+    def console(self, ref: str, max_bytes: int) -> bytes:
+        """Return the last *max_bytes* of what the containers printed."""
+        path = self._repository.console(self._registry.get(ref).id)
+        data = _tail(path, max_bytes)
+        if len(data) < max_bytes:  # virtlogd has moved the beginning away
+            data = _tail(path.with_name(path.name + ".0"), max_bytes - len(data)) + data
+        return data
+
+    def _require_agreement(self) -> None:
+        if not self.reconciled.wait(_AGREEMENT_S):
+            raise HypervisorUnavailable(
+                "hyperd has not reached libvirt since it started; check that libvirtd runs"
+            )
+
+    @contextlib.contextmanager
+    def _entry(self, ref: str) -> Iterator[Entry]:
+        entry = self._registry.get(ref)
+        self._require_agreement()
+        with self._holding(entry):
+            if entry.gone or entry.pod.state is PodState.DELETING:
+                raise PodNotFound(f"pod {ref} is being deleted")
+            yield entry
+
+    @contextlib.contextmanager
+    def _holding(self, entry: Entry) -> Iterator[None]:
+        with entry.lock:
+            yield
+        # What happened to the guest meanwhile was left for now.
+        self.on_released(entry)
+
+
+def _fresh(container: ContainerStatus) -> ContainerStatus:
+    return ContainerStatus(
+        container.name, container.image, container.image_id, ContainerState.CREATED
+    )
+
+
+def _check_id(pod_id: str) -> None:
+    try:
+        if str(uuid.UUID(pod_id)) == pod_id:
+            return
+    except ValueError:
+        pass
+    raise InvalidRequest(f"the pod's id must be a UUID in lower case, not {pod_id!r}")
+
+
+def _tail(path: Path, max_bytes: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - max_bytes))
+            return file.read(max_bytes)
+    except FileNotFoundError:
+        return b""

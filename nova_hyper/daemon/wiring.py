@@ -1,0 +1,207 @@
+"""Puts the daemon together: the one module that knows every adapter."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from oslo_config import cfg
+
+from nova_hyper.daemon.api.app import App
+from nova_hyper.daemon.api.handlers import Handlers
+from nova_hyper.daemon.api.server import Server
+from nova_hyper.daemon.disks import Disks
+from nova_hyper.daemon.eventlog import EventLog
+from nova_hyper.daemon.guest import assets
+from nova_hyper.daemon.guest.channel import AgentChannel
+from nova_hyper.daemon.guest.reactor import Reactor
+from nova_hyper.daemon.hypervisor.adapter import LibvirtHypervisor
+from nova_hyper.daemon.hypervisor.connection import Connection
+from nova_hyper.daemon.hypervisor.domain import pod_id_of
+from nova_hyper.daemon.hypervisor.facts import Facts
+from nova_hyper.daemon.hypervisor.probe import Probe, Verdict
+from nova_hyper.daemon.image.store import ImageStore
+from nova_hyper.daemon.platform import HostPlatform
+from nova_hyper.daemon.pods.monitor import Monitor
+from nova_hyper.daemon.pods.registry import Registry
+from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
+from nova_hyper.daemon.pods.service import Pods
+from nova_hyper.daemon.ports import GuestSession
+from nova_hyper.spec.errors import Conflict, GuestMissing, HyperError
+
+LOG = logging.getLogger(__name__)
+
+_GIB = 1024**3
+_MIB = 1024**2
+
+
+class _Channels:
+    """The guests port on the agent's channel."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+
+    def connect(
+        self,
+        path: Path,
+        fresh: bool,
+        timeout: float,
+        on_event: Callable[[dict[str, Any]], None],
+        on_lost: Callable[[str], None],
+    ) -> GuestSession:
+        channel = AgentChannel(path, self._reactor, on_event, on_lost)
+        channel.connect(fresh=fresh, timeout=timeout)
+        return channel
+
+
+class Daemon:
+    """Everything of one ``hyperd``; made from its configuration, started, stopped."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        """Read what is on disk.
+
+        :raises Conflict: when another hyperd uses the same ``state_dir``.
+        :raises OSError: when a directory cannot be made.
+        """
+        state = Path(conf.state_dir)
+        runtime = Path(conf.runtime_dir)
+        # Traversable: QEMU runs as a user of its own and opens layers and disks by path.
+        for directory in (state, runtime):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+            directory.chmod(0o711)
+        self._lock = _lock(state)
+        self._reactor = Reactor()
+        self._registry = Registry()
+        guests = _Channels(self._reactor)
+        repository = Repository(state / "pods", runtime)
+        self._events = EventLog(state / "events.jsonl", conf.pod.event_log_size)
+        settings = _settings(conf)
+
+        self._connection = Connection(conf.hypervisor.uri, self._connected, self._domain_event)
+        hypervisor = LibvirtHypervisor(self._connection)
+        probe = Probe(state / "virt_type.json", runtime, hypervisor, guests, settings.firmware)
+
+        def guest() -> assets.GuestAssets:
+            return assets.current(Path(conf.guest.directory))
+
+        def judge(facts: Facts) -> Verdict:
+            if conf.hypervisor.virt_type != "auto":
+                return Verdict(conf.hypervisor.virt_type, "the configuration says so")
+            return probe.judge(facts, guest())
+
+        self._platform = HostPlatform(
+            hypervisor.facts,
+            judge,
+            guest,
+            state,
+            conf.hypervisor.pod_overhead_mib,
+            settings.min_memory_mib,
+        )
+        self._images = ImageStore(
+            Path(conf.image.directory),
+            max_image_bytes=conf.image.max_image_gib * _GIB,
+            max_layers=conf.image.max_layer_disks,
+            arch=self._platform.arch(),
+        )
+        disks = Disks(state / "templates")
+        sandboxes = Sandboxes(
+            repository,
+            self._images,
+            disks,
+            hypervisor,
+            guests,
+            self._platform,
+            guest,
+            settings,
+        )
+        self._pods = Pods(
+            self._registry,
+            repository,
+            self._images,
+            sandboxes,
+            hypervisor,
+            self._platform,
+            self._events,
+            settings,
+        )
+        self._monitor = Monitor(
+            self._registry, repository, self._images, sandboxes, hypervisor, self._pods
+        )
+        for pod in repository.load():
+            self._registry.claim(pod)
+        self._images.retain({entry.id for entry in self._registry})
+        self._images.collect()
+        disks.clear()
+        handlers = Handlers(self._pods, self._images, self._events, self._platform.describe)
+        self._server = Server(
+            App(handlers, conf.api.max_body_mib * _MIB),
+            Path(conf.api.socket),
+            conf.api.socket_group,
+            conf.api.threads,
+        )
+
+    def start(self) -> None:
+        """Connect to libvirt in the background, and serve the API."""
+        self._reactor.start()
+        self._monitor.start()
+        self._connection.start()
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop serving; the pods go on."""
+        self._events.close()
+        self._server.stop()
+        self._connection.stop()
+        self._monitor.stop()
+        self._reactor.stop()
+        self._lock.close()
+
+    def _connected(self) -> None:
+        self._platform.refresh()
+        self._monitor.reconcile()
+        try:
+            self._platform.verdict()
+        except GuestMissing as exc:
+            LOG.warning("%s", exc.message)
+        except HyperError as exc:
+            LOG.warning("cannot tell the accelerator yet: %s", exc.message)
+
+    def _domain_event(self, name: str) -> None:
+        pod_id = pod_id_of(name)
+        if pod_id is not None:
+            self._monitor.notice(pod_id)
+
+
+def _settings(conf: cfg.ConfigOpts) -> Settings:
+    firmware = Path(conf.hypervisor.firmware) if conf.hypervisor.firmware else None
+    return Settings(
+        boot_timeout=conf.hypervisor.boot_timeout,
+        request_timeout=conf.guest.request_timeout,
+        stop_timeout=conf.pod.stop_timeout,
+        min_memory_mib=conf.hypervisor.min_memory_mib,
+        firmware=firmware if firmware is not None and firmware.exists() else None,
+    )
+
+
+def _lock(state: Path) -> Any:
+    path = state / "hyperd.lock"
+    file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read().strip()
+        file.close()
+        raise Conflict(
+            f"another hyperd (process {owner}) uses {state}; stop it first, or give this one "
+            "another state_dir"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
