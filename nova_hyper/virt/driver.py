@@ -1,0 +1,295 @@
+"""The virt driver: Nova's signatures, and who does the work.
+
+``compute_driver = hyper.HyperDriver`` loads it; see ``nova_hyper.vif.plugin``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nova.conf
+from nova.compute import utils as compute_utils
+from nova.image import glance
+from nova.virt import driver, hardware
+from oslo_concurrency import processutils
+from oslo_log import log as logging
+
+from nova_hyper import conf
+from nova_hyper.client import HyperClient, Hyperd
+from nova_hyper.spec.errors import HyperError, PodNotFound
+from nova_hyper.spec.pod import Pod
+from nova_hyper.vif import plugging
+from nova_hyper.virt import console, errors, inventory, podspec, requirements
+from nova_hyper.virt.availability import Availability
+from nova_hyper.virt.events import LifecycleEvents
+from nova_hyper.virt.image import ImageCache
+from nova_hyper.virt.lifecycle import Lifecycle, Wiring
+
+CONF = nova.conf.CONF
+conf.register(CONF, conf.list_nova_opts())
+LOG = logging.getLogger(__name__)
+
+_SOFT = "SOFT"
+
+
+class HyperDriver(driver.ComputeDriver):
+    """Runs instances as pods of this host's hyperd."""
+
+    capabilities = {
+        **driver.ComputeDriver.capabilities,
+        "has_imagecache": True,
+        # Archives of Docker images are uploaded with disk_format=raw.
+        "supports_image_type_raw": True,
+    }
+
+    def __init__(self, virtapi: Any) -> None:
+        super().__init__(virtapi)
+        self._hyperd: Hyperd = HyperClient(
+            CONF.hyper.socket, CONF.hyper.request_timeout, CONF.hyper.connect_timeout
+        )
+        self._images = ImageCache(self._hyperd, glance.API())
+        self._lifecycle = Lifecycle(
+            self._hyperd,
+            virtapi,
+            self._images,
+            Wiring(CONF.vif_plugging_timeout, CONF.vif_plugging_is_fatal),
+        )
+        self._events: LifecycleEvents | None = None
+        self._nodename: str | None = None
+
+    # The host
+
+    def init_host(self, host: str) -> None:
+        """Check that hyperd answers, and follow its events from now on.
+
+        :raises HyperdUnavailable: when it does not, which ends nova-compute as
+            a missing libvirtd does with the libvirt driver.
+        """
+        with errors.asking_host():
+            version = self._hyperd.version()
+            facts = self._hyperd.host()
+        self._nodename = facts.hostname
+        LOG.info(
+            "hyperd %s on %s: %s; guest kernel %s, agent %s",
+            version.hyperd,
+            facts.hostname,
+            facts.virt_reason,
+            facts.guest_kernel or "missing (run 'hyperctl guest build')",
+            facts.guest_agent or "missing",
+        )
+        ips = compute_utils.get_machine_ips()
+        if CONF.my_ip not in ips:
+            LOG.warning("my_ip (%s) is on no interface of this host: %s", CONF.my_ip, ips)
+        availability = Availability(self.virtapi, host)
+        self._events = LifecycleEvents(self._hyperd, self.emit_event, availability.update)
+        self._events.start()
+
+    def cleanup_host(self, host: str) -> None:
+        """Stop following events."""
+        if self._events is not None:
+            self._events.stop()
+
+    def get_available_nodes(self, refresh: bool = False) -> list[str]:
+        """Return the one node: the host's name as hyperd gives it."""
+        if self._nodename is None:
+            with errors.asking_host():
+                self._nodename = self._hyperd.host().hostname
+        return [self._nodename]
+
+    def get_available_resource(self, nodename: str) -> dict[str, Any]:
+        """Return the host's resources; see :mod:`nova_hyper.virt.inventory`."""
+        with errors.asking_host():
+            return inventory.available_resource(
+                self._hyperd.host(), self._hyperd.pods(), self.get_host_uptime()
+            )
+
+    def update_provider_tree(
+        self, provider_tree: Any, nodename: str, allocations: Any = None
+    ) -> None:
+        """Set the inventory and the traits of this node's resource provider."""
+        with errors.asking_host():
+            host = self._hyperd.host()
+            pods = self._hyperd.pods()
+            cache_gb = (
+                inventory.image_cache_gb(self._hyperd.images())
+                if CONF.workarounds.reserve_disk_resource_for_image_cache
+                else 0
+            )
+        policy = inventory.Policy(
+            reserved_memory_mb=CONF.reserved_host_memory_mb,
+            reserved_cpus=CONF.reserved_host_cpus,
+            reserved_disk_gb=self._get_reserved_host_disk_gb_from_config() + cache_gb,
+            ratios=self._get_allocation_ratios(provider_tree.data(nodename).inventory),
+        )
+        provider_tree.update_inventory(nodename, inventory.inventory(host, pods, policy))
+        provider_tree.add_traits(nodename, *sorted(inventory.traits(host)))
+
+    def get_host_uptime(self) -> str:
+        """Return what uptime(1) prints, which clients parse."""
+        out, _ = processutils.execute("env", "LANG=C", "uptime")
+        return str(out)
+
+    def get_host_ip_addr(self) -> str:
+        """Return ``[DEFAULT] my_ip``."""
+        return str(CONF.my_ip)
+
+    # The instances
+
+    def list_instances(self) -> list[str]:
+        """Return the names of Nova's pods."""
+        return [pod.spec.name for pod in self._novas_pods()]
+
+    def list_instance_uuids(self) -> list[str]:
+        """Return the UUIDs of Nova's pods."""
+        return [pod.spec.id for pod in self._novas_pods()]
+
+    def _novas_pods(self) -> list[Pod]:
+        with errors.asking_host():
+            return [pod for pod in self._hyperd.pods() if podspec.is_novas(pod)]
+
+    def instance_exists(self, instance: Any) -> bool:
+        """Tell whether the instance has a pod here."""
+        with errors.operating(instance):
+            try:
+                self._hyperd.pod(instance.uuid)
+            except PodNotFound:
+                return False
+        return True
+
+    def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:
+        """Return the instance's power state."""
+        return self._lifecycle.info(instance)
+
+    def spawn(
+        self,
+        context: Any,
+        instance: Any,
+        image_meta: Any,
+        injected_files: Any,
+        admin_password: Any,
+        allocations: Any,
+        network_info: Any = None,
+        block_device_info: Any = None,
+        power_on: bool = True,
+        accel_info: Any = None,
+    ) -> None:
+        """Make and start a pod; see :meth:`Lifecycle.spawn`."""
+        self._lifecycle.spawn(
+            context,
+            instance,
+            image_meta,
+            injected_files,
+            network_info,
+            block_device_info,
+            accel_info,
+            power_on,
+        )
+
+    def destroy(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        destroy_disks: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """Remove a pod and unplug its ports; one that is not there is no failure."""
+        self._lifecycle.destroy(instance, network_info, destroy_disks)
+
+    def cleanup(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        destroy_disks: bool = True,
+        migrate_data: Any = None,
+        destroy_vifs: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """Remove what an earlier :meth:`destroy` was told to keep."""
+        self._lifecycle.cleanup(instance, network_info, destroy_disks, destroy_vifs)
+
+    def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:
+        """Stop the containers within *timeout* seconds.
+
+        *retry_interval* is for guests that miss a power button; a signal is not missed.
+        """
+        self._lifecycle.power_off(instance, timeout)
+
+    def power_on(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        accel_info: Any = None,
+        share_info: Any = None,
+    ) -> None:
+        """Boot and start a stopped pod."""
+        self._lifecycle.power_on(instance, network_info)
+
+    def reboot(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        reboot_type: str,
+        block_device_info: Any = None,
+        bad_volumes_callback: Any = None,
+        accel_info: Any = None,
+        share_info: Any = None,
+    ) -> None:
+        """Stop a pod, softly or not, and start it again."""
+        self._lifecycle.reboot(instance, network_info, soft=reboot_type == _SOFT)
+
+    def resume_state_on_host_boot(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        share_info: Any,
+        block_device_info: Any = None,
+    ) -> None:
+        """Start a pod that ran before the host was booted."""
+        self._lifecycle.resume(instance, network_info)
+
+    def get_console_output(self, context: Any, instance: Any) -> str:
+        """Return the end of what the containers wrote."""
+        return console.output(self._hyperd, instance)
+
+    # Ports
+
+    def plug_vifs(self, instance: Any, network_info: Any) -> None:
+        """Make the host ready for the instance's ports."""
+        plugging.plug(instance, network_info)
+
+    def unplug_vifs(self, instance: Any, network_info: Any) -> None:
+        """Remove the instance's ports from the host."""
+        plugging.unplug(instance, network_info)
+
+    # Images
+
+    def cache_image(self, context: Any, image_id: str) -> bool:
+        """Fetch an image ahead of its first pod; return whether it had to be fetched.
+
+        :raises ImageUnacceptable: when it is no image for pods.
+        """
+        meta = glance.API().get(context, image_id)
+        requirements.check_cacheable(meta)
+        with errors.asking_host():
+            _, fetched = self._images.ensure(context, image_id, meta.get("checksum"))
+        return fetched
+
+    def manage_image_cache(self, context: Any, all_instances: Any) -> None:
+        """Remove Glance images that nothing has used for ``[image_cache]``'s minimum age."""
+        if not CONF.image_cache.remove_unused_base_images:
+            return
+        used = {instance.image_ref for instance in all_instances if instance.image_ref}
+        try:
+            self._images.remove_unused(
+                used, CONF.image_cache.remove_unused_original_minimum_age_seconds
+            )
+        except HyperError as error:
+            LOG.warning("Cannot look after the image cache: %s", error)

@@ -1,0 +1,236 @@
+"""The life of an instance: made, started, stopped, removed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from nova import exception as nova_exception
+from nova.compute import power_state
+from nova.virt import hardware
+from oslo_log import log as logging
+from oslo_utils import excutils
+
+from nova_hyper.client import Hyperd
+from nova_hyper.spec.errors import HyperError, PodNotFound
+from nova_hyper.spec.pod import Pod, PodState
+from nova_hyper.vif import nics, plugging, wiring
+from nova_hyper.virt import errors, podspec, requirements
+from nova_hyper.virt.image import ImageCache
+
+LOG = logging.getLogger(__name__)
+
+# A pod that is up without its containers is what libvirt's driver has paused while it waits for
+# the network.  A crashed pod is down, not CRASHED: nova-compute takes a "stopped" event only
+# from an instance that says it is SHUTDOWN.
+_POWER_STATES = {
+    PodState.CREATING: power_state.NOSTATE,
+    PodState.READY: power_state.PAUSED,
+    PodState.RUNNING: power_state.RUNNING,
+    PodState.STOPPED: power_state.SHUTDOWN,
+    PodState.CRASHED: power_state.SHUTDOWN,
+    PodState.DELETING: power_state.NOSTATE,
+}
+# A port of a stopped pod is down, and is reported when the pod has its tap again.  Whoever starts
+# a pod wants it to run even with its L2 agent dead, so this is the most that a start waits.
+_RESTART_WIRING_SECONDS = 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Wiring:
+    """``[DEFAULT] vif_plugging_timeout`` (seconds) and ``vif_plugging_is_fatal``."""
+
+    timeout: float
+    fatal: bool
+
+
+def power_state_of(pod: Pod) -> int:
+    """Return Nova's power state of *pod*."""
+    return _POWER_STATES[pod.state]
+
+
+class Lifecycle:
+    """Operations on instances; the compute manager serializes those of one instance."""
+
+    def __init__(self, hyperd: Hyperd, virtapi: Any, images: ImageCache, wiring: Wiring) -> None:
+        self._hyperd = hyperd
+        self._virtapi = virtapi
+        self._images = images
+        self._wiring = wiring
+        self._never_made: set[str] = set()
+
+    def info(self, instance: Any) -> hardware.InstanceInfo:
+        """Return the instance's power state, and QEMU's process id as its internal id.
+
+        :raises InstanceNotFound: when there is no such pod.
+        """
+        with errors.operating(instance):
+            pod = self._hyperd.pod(instance.uuid)
+        return hardware.InstanceInfo(state=power_state_of(pod), internal_id=pod.qemu_pid)
+
+    def spawn(
+        self,
+        context: Any,
+        instance: Any,
+        image_meta: Any,
+        injected_files: Sequence[Any],
+        network_info: Any,
+        block_device_info: dict[str, Any] | None,
+        accel_info: Sequence[Any] | None,
+        power_on: bool,
+    ) -> None:
+        """Make the pod of *instance* and start its containers.
+
+        The sandbox boots while Neutron wires the ports; the containers start
+        when it has.  A failure leaves neither pod nor port behind.
+
+        :raises BuildAbortException: for what no host can help.
+        :raises NovaException: for what another host may do.
+        """
+        network_info = network_info if network_info is not None else []
+        # Until the pod is asked for, nothing of this instance is on the host.
+        self._never_made.add(instance.uuid)
+        with errors.building(instance):
+            reason = requirements.problem(
+                instance, image_meta, injected_files, block_device_info, accel_info
+            ) or requirements.too_small(
+                instance.flavor.memory_mb, self._hyperd.host().min_memory_mib
+            )
+            if reason is not None:
+                raise errors.abort(instance, reason)
+            checksum = image_meta.checksum if image_meta.obj_attr_is_set("checksum") else None
+            image, _ = self._images.ensure(context, image_meta.id, checksum)
+            try:
+                self._make(instance, image.id, network_info, power_on)
+            except Exception:
+                with excutils.save_and_reraise_exception():
+                    self._undo(instance, network_info)
+
+    def _make(self, instance: Any, image_id: str, network_info: Any, power_on: bool) -> None:
+        spec = podspec.build(instance, image_id, network_info)
+        ports = wiring.awaited_ports(network_info) if power_on else []
+        with wiring.wired(
+            self._virtapi, instance, ports, self._wiring.timeout, self._wiring.fatal
+        ):
+            plugging.plug(instance, network_info)
+            self._never_made.discard(instance.uuid)
+            self._hyperd.create_pod(spec)
+        if power_on:
+            self._hyperd.start_pod(instance.uuid)
+        else:
+            self._hyperd.stop_pod(instance.uuid, force=True)
+
+    def _undo(self, instance: Any, network_info: Any) -> None:
+        """Remove what a failed spawn made.
+
+        The manager calls ``destroy`` too, which reports what this cannot do.
+        """
+        if instance.uuid not in self._never_made:
+            try:
+                self._hyperd.delete_pod(instance.uuid)
+            except PodNotFound:
+                pass
+            except HyperError as error:
+                LOG.warning("Cannot remove the failed pod yet: %s", error, instance=instance)
+        self._unplug(instance, network_info)
+
+    def destroy(self, instance: Any, network_info: Any, destroy_disks: bool) -> None:
+        """Remove the pod, or only stop it where its disks are kept, and unplug its ports.
+
+        :raises NovaException: when the pod may still be there.
+        """
+        if instance.uuid in self._never_made:
+            # A build that failed because hyperd is away must not fail again here: the manager
+            # would give up instead of trying another host.
+            self._never_made.discard(instance.uuid)
+        else:
+            self._remove(instance, destroy_disks)
+        self._unplug(instance, network_info)
+
+    def cleanup(
+        self, instance: Any, network_info: Any, destroy_disks: bool, destroy_vifs: bool
+    ) -> None:
+        """Remove what :meth:`destroy` was told to keep.
+
+        :raises NovaException: when the pod may still be there.
+        """
+        if destroy_disks:
+            self._remove(instance, destroy_disks=True)
+        if destroy_vifs:
+            self._unplug(instance, network_info)
+
+    def _remove(self, instance: Any, destroy_disks: bool) -> None:
+        with errors.operating(instance, nova_exception.InstanceTerminationFailure):
+            try:
+                if destroy_disks:
+                    self._hyperd.delete_pod(instance.uuid)
+                else:
+                    self._hyperd.stop_pod(instance.uuid, force=True)
+            except PodNotFound:
+                LOG.warning("There is no pod of this instance to remove", instance=instance)
+
+    def _unplug(self, instance: Any, network_info: Any) -> None:
+        """Unplug every port; a failure must not keep an instance from being deleted."""
+        try:
+            plugging.unplug(instance, network_info or [])
+        except nova_exception.NovaException as error:
+            LOG.error("Going on without: %s", error, instance=instance)
+
+    def power_off(self, instance: Any, timeout: int) -> None:
+        """Stop the containers: their stop signal, *timeout* seconds, SIGKILL; 0 is at once.
+
+        :raises InstancePowerOffFailure: with hyperd's reason.
+        """
+        with errors.operating(instance, nova_exception.InstancePowerOffFailure):
+            if timeout:
+                self._hyperd.stop_pod(instance.uuid, grace_s=timeout)
+            else:
+                self._hyperd.stop_pod(instance.uuid, force=True)
+
+    def power_on(self, instance: Any, network_info: Any) -> None:
+        """Boot and start a stopped instance; one that runs stays as it is.
+
+        :raises InstancePowerOnFailure: with hyperd's reason.
+        """
+        with errors.operating(instance, nova_exception.InstancePowerOnFailure):
+            if self._hyperd.pod(instance.uuid).state is PodState.RUNNING:
+                return
+            timeout = min(self._wiring.timeout, _RESTART_WIRING_SECONDS)
+            ports = wiring.awaited_ports(network_info)
+            with wiring.wired(self._virtapi, instance, ports, timeout, fatal=False):
+                self._boot(instance, network_info)
+            self._hyperd.start_pod(instance.uuid)
+
+    def resume(self, instance: Any, network_info: Any) -> None:
+        """Start an instance that ran before the host was booted.
+
+        Nova gets no events from Neutron while nova-compute starts, so this
+        waits for none.
+
+        :raises InstancePowerOnFailure: with hyperd's reason.
+        """
+        with errors.operating(instance, nova_exception.InstancePowerOnFailure):
+            if self._hyperd.pod(instance.uuid).state is PodState.RUNNING:
+                return
+            self._boot(instance, network_info)
+            self._hyperd.start_pod(instance.uuid)
+
+    def reboot(self, instance: Any, network_info: Any, soft: bool) -> None:
+        """Stop (*soft*: with the image's stop signal and hyperd's grace) and start again.
+
+        Nothing is waited for: an agent that sees the tap go and come at once
+        reports no change.  ``LibvirtDriver._hard_reboot`` does not wait either.
+
+        :raises InstanceRebootFailure: with hyperd's reason.
+        """
+        with errors.operating(instance, nova_exception.InstanceRebootFailure):
+            self._hyperd.stop_pod(instance.uuid, force=not soft)
+            self._boot(instance, network_info)
+            self._hyperd.start_pod(instance.uuid)
+
+    def _boot(self, instance: Any, network_info: Any) -> None:
+        """Boot the sandbox with the ports as they are now: Neutron may have changed them."""
+        ports = list(network_info)
+        plugging.plug(instance, ports)
+        self._hyperd.boot_pod(instance.uuid, nics.to_nics(ports), nics.to_dns(ports))

@@ -1,0 +1,101 @@
+"""What a server may ask for that a pod cannot have: refused by name, never ignored.
+
+The exceptions are the administrator password, which Nova generates for every
+server whether somebody wants one or not, and key pair and user data, which the
+metadata service serves to a pod as to any server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nova import exception
+from nova.virt import configdrive, driver
+
+CONTAINER_FORMAT = "docker"
+
+
+def problem(
+    instance: Any,
+    image_meta: Any,
+    injected_files: Sequence[Any],
+    block_device_info: dict[str, Any] | None,
+    accel_info: Sequence[Any] | None,
+) -> str | None:
+    """Return the first reason why this server cannot be a pod here, None when it can."""
+    reasons = (
+        *_of_image(image_meta),
+        *_of_disks(block_device_info),
+        *_of_hardware(instance, accel_info),
+    )
+    if injected_files:
+        reasons += ("files cannot be injected into a pod; put them into the image",)
+    if configdrive.required_by(instance):
+        reasons += ("a pod has no config drive; use the metadata service",)
+    return reasons[0] if reasons else None
+
+
+def too_small(memory_mb: int, min_memory_mib: int) -> str | None:
+    """Return why a flavor of *memory_mb* cannot boot, None when it can."""
+    if memory_mb >= min_memory_mib:
+        return None
+    return (
+        f"the flavor's {memory_mb} MB of memory are less than the {min_memory_mib} MB that a pod "
+        "needs; choose a larger flavor"
+    )
+
+
+def check_cacheable(image: Mapping[str, Any]) -> None:
+    """Refuse an image (as Nova's image API describes it) that no pod could boot.
+
+    :raises ImageUnacceptable: saying what is wrong with it.
+    """
+    reason = _of_format(image["id"], image.get("container_format"))
+    if reason is not None:
+        raise exception.ImageUnacceptable(image_id=image["id"], reason=reason)
+
+
+def _of_image(image_meta: Any) -> Iterator[str]:
+    if not image_meta.obj_attr_is_set("id") or not image_meta.id:
+        yield "a pod cannot boot from a volume; boot it from an image"
+        return
+    container_format = (
+        image_meta.container_format if image_meta.obj_attr_is_set("container_format") else None
+    )
+    reason = _of_format(image_meta.id, container_format)
+    if reason is not None:
+        yield reason
+
+
+def _of_format(image_id: str, container_format: str | None) -> str | None:
+    if container_format == CONTAINER_FORMAT:
+        return None
+    return (
+        f"image {image_id} has container_format '{container_format}', a pod needs "
+        f"'{CONTAINER_FORMAT}'; upload it with --container-format {CONTAINER_FORMAT}"
+    )
+
+
+def _of_disks(block_device_info: dict[str, Any] | None) -> Iterator[str]:
+    if driver.block_device_info_get_mapping(block_device_info):
+        yield "volumes cannot be attached to a pod; boot it without volumes"
+    if driver.block_device_info_get_ephemerals(block_device_info):
+        yield "a pod has no ephemeral disks; choose a flavor without ephemeral_gb"
+    if driver.swap_is_usable(driver.block_device_info_get_swap(block_device_info)):
+        yield "a pod has no swap disk; choose a flavor without swap"
+
+
+def _of_hardware(instance: Any, accel_info: Sequence[Any] | None) -> Iterator[str]:
+    for name in ("kernel_id", "ramdisk_id"):
+        if instance[name]:
+            yield f"the image names a {name}; pods here boot the guest kernel of their host"
+    if accel_info:
+        yield "a pod has no accelerators; choose a flavor without accel:device_profile"
+    if instance.numa_topology:
+        yield (
+            "a pod has no NUMA topology, CPU pinning or huge pages; choose a flavor and an image "
+            "without hw:numa_*, hw:cpu_policy and hw:mem_page_size"
+        )
+    if instance.pci_requests and instance.pci_requests.requests:
+        yield "a pod has no PCI devices; choose a flavor without pci_passthrough:alias"
