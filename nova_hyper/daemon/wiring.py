@@ -108,7 +108,7 @@ class Daemon:
             max_layers=conf.image.max_layer_disks,
             arch=self._platform.arch(),
         )
-        disks = Disks(state / "templates")
+        disks = Disks()
         sandboxes = Sandboxes(
             repository,
             self._images,
@@ -136,7 +136,6 @@ class Daemon:
             self._registry.claim(pod)
         self._images.retain({entry.id for entry in self._registry})
         self._images.collect()
-        disks.clear()
         handlers = Handlers(self._pods, self._images, self._events, self._platform.describe)
         self._server = Server(
             App(handlers, conf.api.max_body_mib * _MIB),

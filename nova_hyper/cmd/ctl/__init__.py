@@ -1,0 +1,1 @@
+"""The verbs of ``hyperctl``, one module for each noun."""
