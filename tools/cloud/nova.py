@@ -1,0 +1,100 @@
+"""Nova: its schemas, the control services, and nova-compute."""
+
+from __future__ import annotations
+
+from openstack.connection import Connection
+
+from cloud import command, config, plan, service, wsgi
+from cloud.heartbeat import heartbeat
+from cloud.service import Service
+from cloud.site import Site
+
+
+def make_schema(site: Site) -> None:
+    """Make the schemas of the API, of cell 0 and of the cell, and map the cells."""
+    conf = site.etc / "nova"
+    manage = (
+        site.bin("nova-manage"),
+        "--config-file",
+        str(conf / "nova.conf"),
+        "--config-file",
+        str(conf / "nova-control.conf"),
+    )
+    cell0 = config.database_url(site, "nova_cell0")
+    for arguments in (
+        ("api_db", "sync"),
+        ("cell_v2", "map_cell0", "--database_connection", cell0),
+        ("db", "sync"),
+    ):
+        command.run(site, "schema-nova", (*manage, *arguments))
+    if not _has_cell(manage):
+        command.run(site, "schema-nova", (*manage, "cell_v2", "create_cell", "--name", "cell1"))
+
+
+def _has_cell(manage: tuple[str, ...]) -> bool:
+    listed = command.output((*manage, "cell_v2", "list_cells"), timeout_s=60)
+    return listed is not None and "cell1" in listed
+
+
+def control(site: Site) -> tuple[Service, ...]:
+    """Return the services of the APIs, the conductor and the scheduler."""
+    conf = site.etc / "nova"
+    files = (conf / "nova.conf", conf / "nova-control.conf")
+    env = {
+        "OS_NOVA_CONFIG_DIR": str(conf),
+        "OS_NOVA_CONFIG_FILES": "api-paste.ini;nova.conf;nova-control.conf",
+    }
+    options = tuple(part for file in files for part in ("--config-file", str(file)))
+    return (
+        wsgi.definition(site, "nova", "nova.wsgi.osapi_compute", env, inputs=files),
+        wsgi.definition(site, "metadata", "nova.wsgi.metadata", env, inputs=files),
+        Service("nova-conductor", (site.bin("nova-conductor"), *options), inputs=files),
+        Service("nova-scheduler", (site.bin("nova-scheduler"), *options), inputs=files),
+    )
+
+
+def compute(site: Site) -> Service:
+    """Return nova-compute's service."""
+    conf = site.etc / "nova"
+    files = (conf / "nova.conf", conf / "nova-compute.conf")
+    options = tuple(part for file in files for part in ("--config-file", str(file)))
+    code = site.repo / "nova_hyper"
+    driver = tuple(code / part for part in ("spec", "client", "virt", "vif", "volume"))
+    return Service(
+        "nova-compute",
+        (site.bin("nova-compute"), *options),
+        inputs=(*files, *(driver if site.driver == "hyper" else ())),
+    )
+
+
+def bring_up_control(site: Site) -> None:
+    """Start the control services."""
+    (site.var / "nova/instances").mkdir(parents=True, exist_ok=True)
+    service.bring_up(site, *control(site))
+
+
+def bring_up_compute(site: Site) -> None:
+    """Start nova-compute; see :func:`wait_for_node` for when it is of use."""
+    service.bring_up(site, compute(site))
+
+
+def wait_for_node(site: Site, cloud: Connection) -> None:
+    """Return when the node takes servers: its service is up and it has an inventory.
+
+    :raises CloudError: when nova-compute ends, or takes more than two minutes.
+    """
+    since = service.started_at(site, "nova-compute")
+
+    def taken_up() -> bool:
+        service.wait(site, compute(site))
+        alive = any(
+            entry.state == "up" and heartbeat(entry.updated_at) >= since
+            for entry in cloud.compute.services(binary="nova-compute", host=site.host)
+        )
+        return alive and any(
+            entry.total
+            for provider in cloud.placement.resource_providers()
+            for entry in cloud.placement.resource_provider_inventories(provider)
+        )
+
+    plan.until("nova-compute's registration with Nova", taken_up, timeout_s=120)
