@@ -1,0 +1,1 @@
+"""The boot benchmark: bare QEMU, hyperd, and Nova, in one run on one machine."""
