@@ -1,0 +1,137 @@
+#include "overlay.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "file.h"
+
+#define LAYERS "/run/layer"
+#define UPPERS "/run/upper"
+/* mount(2) takes one page of options. */
+#define OPTIONS_MAX 4096
+#define PATH_SIZE 128
+
+static int mount_layer(const char *serial, struct failure *why)
+{
+    char device[PATH_SIZE];
+    char target[PATH_SIZE];
+
+    snprintf(target, sizeof(target), LAYERS "/%s", serial);
+    if (mkdir(target, 0755) < 0) {
+        if (errno == EEXIST) {
+            return 0; /* another container has it too */
+        }
+        return failure_set(why, "internal", "%s cannot be made: %s", target, strerror(errno));
+    }
+    if (disk_find(serial, device, sizeof(device), why) < 0) {
+        rmdir(target);
+        return -1;
+    }
+    if (mount(device, target, "squashfs", MS_RDONLY, NULL) < 0) {
+        int error = errno;
+        rmdir(target);
+        return failure_set(why, "disk", "the layer on disk \"%s\" does not mount as squashfs: %s",
+                           serial, strerror(error));
+    }
+    return 0;
+}
+
+static int mount_upper(const struct overlay *overlay, const char *upper, struct failure *why)
+{
+    char device[PATH_SIZE];
+    char options[64];
+
+    if (overlay->upper == NULL) {
+        snprintf(options, sizeof(options), "mode=0755,size=%lldm", (long long)overlay->tmpfs_mib);
+        if (mount("upper", upper, "tmpfs", 0, options) < 0) {
+            return failure_set(why, "internal", "the writable layer cannot be mounted: %s",
+                               strerror(errno));
+        }
+        return 0;
+    }
+    if (disk_find(overlay->upper, device, sizeof(device), why) < 0) {
+        return -1;
+    }
+    if (mount(device, upper, "ext4", 0, NULL) < 0) {
+        return failure_set(why, "disk",
+                           "the writable layer on disk \"%s\" does not mount as ext4: %s",
+                           overlay->upper, strerror(errno));
+    }
+    return 0;
+}
+
+static int write_options(const struct overlay *overlay, const char *upper, char *options,
+                         size_t size)
+{
+    size_t length = (size_t)snprintf(options, size, "upperdir=%s/upper,workdir=%s/work,lowerdir=",
+                                     upper, upper);
+
+    /* overlayfs wants the top first; the names are relative to save room. */
+    for (size_t i = overlay->layer_count; i-- > 0;) {
+        int more = snprintf(options + length, size - length, "%s%s", overlay->layers[i],
+                            i > 0 ? ":" : "");
+        if (more < 0 || (size_t)more >= size - length) {
+            return -1;
+        }
+        length += (size_t)more;
+    }
+    return 0;
+}
+
+static int mount_overlay(const struct overlay *overlay, const char *upper, const char *root,
+                         struct failure *why)
+{
+    char options[OPTIONS_MAX];
+    char path[PATH_SIZE];
+
+    snprintf(path, sizeof(path), "%s/upper", upper);
+    if (file_make_directories(path, 0755) < 0) {
+        return failure_set(why, "disk", "the writable layer cannot be written: %s",
+                           strerror(errno));
+    }
+    snprintf(path, sizeof(path), "%s/work", upper);
+    if (file_make_directories(path, 0755) < 0) {
+        return failure_set(why, "disk", "the writable layer cannot be written: %s",
+                           strerror(errno));
+    }
+    if (write_options(overlay, upper, options, sizeof(options)) < 0) {
+        return failure_set(why, "invalid", "%zu layers are too many", overlay->layer_count);
+    }
+    if (chdir(LAYERS) < 0 || mount("overlay", root, "overlay", 0, options) < 0) {
+        int error = errno;
+        (void)!chdir("/");
+        return failure_set(why, "disk", "the layers cannot be joined: %s", strerror(error));
+    }
+    (void)!chdir("/");
+    return 0;
+}
+
+int overlay_mount(const struct overlay *overlay, const char *name, const char *root,
+                  struct failure *why)
+{
+    char upper[PATH_SIZE];
+
+    snprintf(upper, sizeof(upper), UPPERS "/%s", name);
+    if (file_make_directories(LAYERS, 0755) < 0 || file_make_directories(upper, 0755) < 0 ||
+        file_make_directories(root, 0755) < 0) {
+        return failure_set(why, "internal", "%s cannot be made: %s", root, strerror(errno));
+    }
+    for (size_t i = 0; i < overlay->layer_count; i++) {
+        if (mount_layer(overlay->layers[i], why) < 0) {
+            return -1;
+        }
+    }
+    if (mount_upper(overlay, upper, why) < 0) {
+        return -1;
+    }
+    if (mount_overlay(overlay, upper, root, why) < 0) {
+        umount2(upper, MNT_DETACH);
+        return -1;
+    }
+    return 0;
+}

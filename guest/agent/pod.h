@@ -1,0 +1,9 @@
+#ifndef AGENT_POD_H
+#define AGENT_POD_H
+
+#include <stdbool.h>
+
+/* True once pod.configure has gone well. */
+bool pod_is_configured(void);
+
+#endif
