@@ -55,6 +55,13 @@ HYPERD_HYPERVISOR: list[cfg.Opt] = [
         help="Accelerator of the micro-VMs. The answer of the trial boot is kept in state_dir "
         "until the kernel, QEMU or the guest changes.",
     ),
+    cfg.StrOpt(
+        "domain_prefix",
+        default="hyper-",
+        regex="^[A-Za-z0-9_.-]+$",
+        help="Beginning of the names of this daemon's libvirt domains. Domains with it that belong "
+        "to no pod are removed at start, so two daemons on one libvirtd need two prefixes.",
+    ),
     cfg.IntOpt(
         "boot_timeout",
         default=60,

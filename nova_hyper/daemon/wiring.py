@@ -82,8 +82,9 @@ class Daemon:
         self._events = EventLog(state / "events.jsonl", conf.pod.event_log_size)
         settings = _settings(conf)
 
+        self._domain_prefix = conf.hypervisor.domain_prefix
         self._connection = Connection(conf.hypervisor.uri, self._connected, self._domain_event)
-        hypervisor = LibvirtHypervisor(self._connection)
+        hypervisor = LibvirtHypervisor(self._connection, conf.hypervisor.domain_prefix)
         probe = Probe(state / "virt_type.json", runtime, hypervisor, guests, settings.firmware)
 
         def guest() -> assets.GuestAssets:
@@ -171,7 +172,7 @@ class Daemon:
             LOG.warning("cannot tell the accelerator yet: %s", exc.message)
 
     def _domain_event(self, name: str) -> None:
-        pod_id = pod_id_of(name)
+        pod_id = pod_id_of(name, self._domain_prefix)
         if pod_id is not None:
             self._monitor.notice(pod_id)
 

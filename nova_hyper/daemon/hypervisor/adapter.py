@@ -11,7 +11,7 @@ import libvirt
 
 from nova_hyper.daemon.hypervisor import facts
 from nova_hyper.daemon.hypervisor.connection import Connection
-from nova_hyper.daemon.hypervisor.domain import NAME_PREFIX, Domain, pod_id_of, to_xml
+from nova_hyper.daemon.hypervisor.domain import Domain, name_of, pod_id_of, to_xml
 from nova_hyper.daemon.ports import DomainState
 from nova_hyper.spec.errors import (
     HyperError,
@@ -33,10 +33,15 @@ _GONE = {
 
 
 class LibvirtHypervisor:
-    """Micro-VMs through libvirt; see :class:`nova_hyper.daemon.ports.Hypervisor`."""
+    """Micro-VMs through libvirt; see :class:`nova_hyper.daemon.ports.Hypervisor`.
 
-    def __init__(self, connection: Connection) -> None:
+    Domains whose names begin with *prefix* are ours, to be removed when they
+    belong to no pod; all others are never touched.
+    """
+
+    def __init__(self, connection: Connection, prefix: str) -> None:
         self._connection = connection
+        self._prefix = prefix
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[libvirt.virConnect]:
@@ -62,7 +67,7 @@ class LibvirtHypervisor:
 
     def launch(self, domain: Domain) -> int:
         """See :meth:`nova_hyper.daemon.ports.Hypervisor.launch`."""
-        xml = to_xml(domain)
+        xml = to_xml(domain, self._prefix)
         LOG.debug("domain of pod %s: %s", domain.pod_id, xml)
         with self._connected() as connection:
             handle = connection.defineXML(xml)
@@ -72,7 +77,7 @@ class LibvirtHypervisor:
                 with contextlib.suppress(libvirt.libvirtError):
                     handle.undefine()
                 raise
-        return qemu_pid(domain.name)
+        return qemu_pid(name_of(domain.pod_id, self._prefix))
 
     def destroy(self, pod_id: str) -> None:
         """See :meth:`nova_hyper.daemon.ports.Hypervisor.destroy`."""
@@ -90,10 +95,9 @@ class LibvirtHypervisor:
                     ):
                         raise
 
-    @staticmethod
-    def _lookup(connection: libvirt.virConnect, pod_id: str) -> libvirt.virDomain | None:
+    def _lookup(self, connection: libvirt.virConnect, pod_id: str) -> libvirt.virDomain | None:
         try:
-            return connection.lookupByName(NAME_PREFIX + pod_id)
+            return connection.lookupByName(name_of(pod_id, self._prefix))
         except libvirt.libvirtError as exc:
             if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
@@ -104,7 +108,7 @@ class LibvirtHypervisor:
         found = {}
         with self._connected() as connection:
             for handle in connection.listAllDomains(0):
-                pod_id = pod_id_of(handle.name())
+                pod_id = pod_id_of(handle.name(), self._prefix)
                 if pod_id is not None:
                     with contextlib.suppress(libvirt.libvirtError):  # gone since the list
                         found[pod_id] = _state(handle)

@@ -12,7 +12,6 @@ from xml.etree import ElementTree as ET
 from nova_hyper.spec.nic import Nic, NicKind
 
 AGENT_PORT = "org.nova-hyper.agent.0"
-NAME_PREFIX = "hyper-"
 NAMESPACE = "https://docs.openstack.org/nova-hyper/domain/1"
 
 # pcie.0 holds every device a pod starts with: a root port for each would cost a bus scan in the
@@ -56,21 +55,21 @@ class Domain:
     owner: str = ""
     arch: str = "x86_64"
 
-    @property
-    def name(self) -> str:
-        """The domain's name in libvirt."""
-        return NAME_PREFIX + self.pod_id
+
+def name_of(pod_id: str, prefix: str) -> str:
+    """Return the name of a pod's domain in libvirt."""
+    return prefix + pod_id
 
 
-def pod_id_of(domain_name: str) -> str | None:
+def pod_id_of(domain_name: str, prefix: str) -> str | None:
     """Return the pod id in a domain's name, None for a domain that is not ours."""
-    return domain_name[len(NAME_PREFIX) :] if domain_name.startswith(NAME_PREFIX) else None
+    return domain_name[len(prefix) :] if domain_name.startswith(prefix) else None
 
 
-def to_xml(domain: Domain) -> str:
-    """Return the libvirt XML of *domain*."""
+def to_xml(domain: Domain, prefix: str) -> str:
+    """Return the libvirt XML of *domain*, whose name begins with *prefix*."""
     root = ET.Element("domain", type=domain.virt_type)
-    _text(root, "name", domain.name)
+    _text(root, "name", name_of(domain.pod_id, prefix))
     _text(root, "uuid", domain.pod_id)
     metadata = ET.SubElement(root, "metadata")
     ET.SubElement(metadata, f"{{{NAMESPACE}}}pod", id=domain.pod_id)
