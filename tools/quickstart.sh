@@ -90,7 +90,7 @@ if [ $verb = down ] || [ $verb = status ]; then
     exit
 fi
 
-install_packages "$REPO/tools/cloud/packages.txt"
+install_packages "$REPO"/tools/cloud/packages{,-node}.txt
 install_venv "$REPO/tools/cloud/requirements.txt"
 if [ $verb = install ]; then
     in_venv cloud --home "$HOME_DIR" --began "$BEGAN" guest

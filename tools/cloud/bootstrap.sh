@@ -43,7 +43,7 @@ require_debian_root() {
 }
 
 # list FILE...: the words of the files, without comments.
-list() { sed 's/#.*//' "$@" | xargs; }
+list() { cat "$@" | sed 's/#.*//' | xargs; }
 
 # missing PACKAGE...: those that are not installed.
 missing() {

@@ -12,18 +12,11 @@ from cloud.site import Site
 DATA = ("etc", "log", "run", "var")
 """Directories that a purge removes; the virtual environment and the guest stay."""
 
-LAST = ("mariadb", "rabbitmq", "epmd")
+SERVERS = ("mariadb", "rabbitmq")
 """Stopped after everything that uses them, so that nobody waits for them in vain."""
 
-OWN_WAY = {
-    "hyperd",
-    "libvirtd",
-    "virtlogd",
-    "ovs-vswitchd",
-    "ovsdb-server",
-    *neutron.AGENTS,
-    *LAST,
-}
+OWN_WAY = ("hyperd", "libvirtd", "virtlogd", "ovs-vswitchd", "ovsdb-server", "epmd", *SERVERS)
+"""Services whose end is a step of its own."""
 
 
 def take_down(site: Site, clock: Clock, *, purge: bool = False) -> None:
@@ -34,30 +27,26 @@ def take_down(site: Site, clock: Clock, *, purge: bool = False) -> None:
     if not site.run.exists():
         clock.note(f"there is no cloud in {site.home}")
         return
-    # nova-compute first: it would report the pods' end to Nova as their users' wish.
-    service.stop(site, "nova-compute")
-    services = [name for name in service.names(site) if name not in OWN_WAY]
-    steps = [
-        *(Step(f"{name} stopped", _stopper(site, name)) for name in services),
-        Step("pods and hyperd stopped", lambda: hyperd.take_down(site)),
-        Step("Neutron's agents stopped", lambda: neutron.take_down(site)),
-    ]
-    before = tuple(step.name for step in steps)
-    steps += [
-        Step("libvirt stopped", lambda: libvirt.take_down(site), ("pods and hyperd stopped",)),
-        Step(
-            "Open vSwitch stopped",
-            lambda: openvswitch.take_down(site),
-            ("libvirt stopped", "Neutron's agents stopped"),
-        ),
-        *(Step(f"{name} stopped", _stopper(site, name), before) for name in LAST[:2]),
-    ]
-    plan.carry_out(steps, clock)
+    plan.carry_out(_steps(site), clock)
     service.stop(site, "epmd")
     if purge:
         for name in DATA:
             shutil.rmtree(site.home / name, ignore_errors=True)
         clock.note(f"databases, images, pods and logs in {site.home} removed")
+
+
+def _steps(site: Site) -> list[Step]:
+    plain = [name for name in service.names(site) if name not in OWN_WAY]
+    stops = [Step(name, _stopper(site, name)) for name in plain]
+    rest = [
+        # nova-compute first: it would tell Nova that the pods' users had stopped them.
+        Step("pods and hyperd", lambda: hyperd.take_down(site), ("nova-compute",)),
+        Step("namespaces", lambda: neutron.remove_namespaces(site), neutron.AGENTS),
+        Step("libvirt", lambda: libvirt.take_down(site), ("pods and hyperd",)),
+        Step("Open vSwitch", lambda: openvswitch.take_down(site), ("libvirt", "namespaces")),
+        *(Step(name, _stopper(site, name), tuple(plain)) for name in SERVERS),
+    ]
+    return plan.join(stops, rest)
 
 
 def _stopper(site: Site, name: str) -> Callable[[], None]:

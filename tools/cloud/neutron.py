@@ -90,10 +90,8 @@ def wait_for_agents(site: Site, cloud: Connection) -> None:
     plan.until("the registration of Neutron's agents", reported, timeout_s=120)
 
 
-def take_down(site: Site) -> None:
-    """Stop the agents, and remove the namespaces of the site's networks with what runs in them."""
-    for name in AGENTS:
-        service.stop(site, name)
+def remove_namespaces(site: Site) -> None:
+    """Remove the namespaces of the site's networks, with what runs in them."""
     networks = site.var / "neutron/dhcp"
     ids = {entry.name for entry in networks.iterdir()} if networks.exists() else set()
     for namespace in namespaces():

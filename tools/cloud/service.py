@@ -24,7 +24,7 @@ from typing import Any
 from cloud.failure import CloudError
 from cloud.site import Site
 
-STOP_GRACE_S = 10.0
+STOP_GRACE_S = 5.0
 POLL_S = 0.1
 
 

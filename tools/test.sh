@@ -1,0 +1,71 @@
+#!/bin/bash
+# Everything that is checked before a change goes in. See --help.
+set -euo pipefail
+
+usage() {
+    cat <<'END'
+Usage: tools/test.sh [PART]... [PYTEST ARGUMENT]...
+
+Parts; without any, all of them in this order:
+  lint        ruff, mypy, shellcheck, and whether the configuration samples are current
+  agent       the guest agent's own tests, also under sanitizers
+  unit        Python unit tests, among them Nova's conformance suite on our driver
+  functional  real pods on a real cloud; brings one up, or uses the one that runs
+
+It needs root on a Debian 12 and installs what is missing, as tools/quickstart.sh
+does. What follows the parts goes to pytest:
+  tools/test.sh unit -k spec
+  tools/test.sh functional tests/functional/test_cloud.py -x
+
+NOVA_HYPER_HOME is where the cloud lives (default: /opt/nova-hyper).
+END
+}
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+HOME_DIR=${NOVA_HYPER_HOME:-/opt/nova-hyper}
+export NOVA_HYPER_HOME=$HOME_DIR
+
+parts=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        lint | agent | unit | functional) parts+=("$1") ;;
+        --help | -h) usage; exit 0 ;;
+        *) break ;;
+    esac
+    shift
+done
+[ ${#parts[@]} -gt 0 ] || parts=(lint agent unit functional)
+
+wants() {
+    local part
+    for part in "${parts[@]}"; do [ "$part" = "$1" ] && return; done
+    return 1
+}
+
+# shellcheck source-path=SCRIPTDIR source=cloud/bootstrap.sh
+. "$REPO/tools/cloud/bootstrap.sh"
+require_debian_root
+install_packages "$REPO"/tools/cloud/packages{,-node,-test}.txt
+install_venv "$REPO/tools/cloud/requirements.txt" "$REPO/test-requirements.txt"
+cd "$REPO"
+
+if wants lint; then
+    say "linters"
+    tools/lint.sh "$VENV/bin"
+fi
+if wants agent; then
+    say "agent"
+    make -C guest/agent check check-sanitize
+fi
+# One pytest for both, and last: its summary is the result.
+paths=()
+if wants unit; then paths+=(tests/unit); fi
+if wants functional; then paths+=(tests/functional); fi
+if [ ${#paths[@]} -gt 0 ]; then
+    # Paths among the caller's arguments replace ours.
+    for argument in "$@"; do
+        case $argument in tests/*) paths=() ;; esac
+    done
+    say "tests"
+    "$VENV/bin/python" -m pytest "${paths[@]}" "$@"
+fi
