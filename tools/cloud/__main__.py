@@ -83,7 +83,7 @@ def _up(site: Site, clock: Clock, arguments: argparse.Namespace) -> None:
 
 def _guest(site: Site, clock: Clock, arguments: argparse.Namespace) -> None:
     up.configure(site)
-    plan.carry_out([Step("guest", lambda: hyperd.build_guest(site))], clock)
+    plan.carry_out([Step("guest", lambda: hyperd.build_guest(site, clock.note))], clock)
 
 
 def _down(site: Site, clock: Clock, arguments: argparse.Namespace) -> None:

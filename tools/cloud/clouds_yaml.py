@@ -60,9 +60,11 @@ def remove(file: Path) -> None:
         return
     content = _load(file)
     clouds = content.get("clouds", {})
-    if not any(clouds.pop(name, None) for name in CLOUDS):
+    others = {name: entry for name, entry in clouds.items() if name not in CLOUDS}
+    if others == clouds:
         return
-    if clouds:
+    content["clouds"] = others
+    if others:
         config.write(file, yaml.safe_dump(content, sort_keys=False))
     else:
         file.unlink()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cloud.failure import CloudError
@@ -16,37 +19,52 @@ def run(
     argv: Sequence[str],
     *,
     env: Mapping[str, str] | None = None,
-    stdin: str | None = None,
+    also: Iterable[int] = (),
+    heard: Callable[[str], None] | None = None,
     timeout_s: float = 600,
 ) -> None:
     """Run *argv* in the site's environment; its output is appended to ``log/<log_name>.log``.
 
+    It must end with status 0 or one of *also*; *heard* gets each line that it
+    prints, as it is printed.
+
     :raises CloudError: when it fails, is not there, or takes longer than *timeout_s*.
     """
     log = site.log / f"{log_name}.log"
-    with log.open("a") as out:
+    with log.open("a", buffering=1) as out:
         out.write(f"+ {' '.join(argv)}\n")
-        out.flush()
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 argv,
                 env=site.environ | dict(env or {}),
-                input=stdin,
-                stdin=subprocess.DEVNULL if stdin is None else None,
-                text=True,
-                stdout=out,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                timeout=timeout_s,
-                check=False,
+                text=True,
+                errors="replace",
+                start_new_session=True,
             )
         except OSError as exc:
             raise CloudError(f"{argv[0]} cannot be run: {exc.strerror}.", log) from exc
-        except subprocess.TimeoutExpired as exc:
-            raise CloudError(
-                f"{Path(argv[0]).name} did not end within {timeout_s:.0f} s.", log
-            ) from exc
-    if done.returncode:
-        raise CloudError(f"{Path(argv[0]).name} ended with status {done.returncode}.", log)
+        timer = threading.Timer(timeout_s, os.killpg, (process.pid, signal.SIGKILL))
+        timer.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                out.write(line)
+                if heard is not None:
+                    heard(line.rstrip())
+            status = process.wait()
+        finally:
+            expired = not timer.is_alive()
+            timer.cancel()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    if expired:
+        raise CloudError(f"{Path(argv[0]).name} did not end within {timeout_s:.0f} s.", log)
+    if status and status not in also:
+        raise CloudError(f"{Path(argv[0]).name} ended with status {status}.", log)
 
 
 def output(argv: Sequence[str], *, timeout_s: float = 10) -> str | None:

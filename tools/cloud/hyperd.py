@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from cloud import answers, command, service
 from cloud.service import Service
 from cloud.site import HYPERD_SOCKET, Site
 
 
-def build_guest(site: Site) -> None:
-    """Build the guest's kernel and initramfs, or find that they are built."""
+def build_guest(site: Site, heard: Callable[[str], None]) -> None:
+    """Build the guest's kernel and initramfs, or find that they are built.
+
+    *heard* gets a line for each stage of it.
+    """
+    source = site.repo / "guest"
     command.run(
         site,
         "guest-build",
-        (site.bin("hyperctl"), *config_options(site), "guest", "build"),
+        (
+            *(site.bin("hyperctl"), "guest", "build"),
+            *("--directory", str(site.guest)),
+            *("--source-dir", str(source)),
+        ),
+        heard=heard,
         timeout_s=1800,
     )
-
-
-def config_options(site: Site) -> tuple[str, str]:
-    """Return the options that tell hyperd and hyperctl of the site's configuration."""
-    return "--config-file", str(site.etc / "hyperd/hyperd.conf")
 
 
 def definition(site: Site) -> Service:
@@ -29,7 +34,7 @@ def definition(site: Site) -> Service:
     code = site.repo / "nova_hyper"
     return Service(
         "hyperd",
-        (site.bin("hyperd"), *config_options(site)),
+        (site.bin("hyperd"), "--config-file", str(site.etc / "hyperd/hyperd.conf")),
         ready=answers.unix(HYPERD_SOCKET),
         inputs=(
             site.etc / "hyperd/hyperd.conf",
@@ -51,8 +56,10 @@ def take_down(site: Site) -> None:
     The pods themselves stay: Nova starts them again when the cloud comes up.
     """
     if service.running_pid(site, "hyperd") is not None:
-        for pod in pods(site):
-            command.run(site, "hyperctl", (site.bin("hyperctl"), "stop", pod), timeout_s=60)
+        stop = (site.bin("hyperctl"), "stop", "--time", "5")
+        running = pods(site)
+        if running:
+            command.run(site, "hyperctl", (*stop, *running), timeout_s=120)
     service.stop(site, "hyperd")
 
 
@@ -60,4 +67,4 @@ def pods(site: Site) -> list[str]:
     """Return the ids of the pods that run."""
     listed = command.output((site.bin("hyperctl"), "ps", "-o", "json"), timeout_s=30)
     found = json.loads(listed) if listed else []
-    return [pod["spec"]["id"] for pod in found if pod["state"] in ("ready", "running")]
+    return [pod["spec"]["id"] for pod in found]
