@@ -11,6 +11,7 @@ from nova_hyper.vif import nics
 CONTAINER_NAME = "main"
 _CREATOR = "creator"
 _NOVA = "nova"
+_MAX_HOSTNAME = 63
 
 
 def build(instance: Any, image_id: str, network_info: Iterable[Mapping[str, Any]]) -> PodSpec:
@@ -30,7 +31,7 @@ def build(instance: Any, image_id: str, network_info: Iterable[Mapping[str, Any]
         vcpus=flavor.vcpus,
         memory_mib=flavor.memory_mb,
         root_gib=flavor.root_gb,
-        hostname=instance.hostname or instance.name,
+        hostname=_hostname(instance.hostname or instance.name),
         nics=nics.to_nics(ports),
         dns=nics.to_dns(ports),
         labels=_labels(instance),
@@ -40,6 +41,11 @@ def build(instance: Any, image_id: str, network_info: Iterable[Mapping[str, Any]
 def is_novas(pod: Pod) -> bool:
     """Tell whether Nova made *pod*: an operator may run others beside them."""
     return pod.spec.labels.get(_CREATOR) == _NOVA
+
+
+def _hostname(name: str) -> str:
+    """Return *name*, or its first label where Nova allows more than Linux does."""
+    return name if len(name) <= _MAX_HOSTNAME else name.partition(".")[0][:_MAX_HOSTNAME]
 
 
 def _labels(instance: Any) -> dict[str, str]:

@@ -1,0 +1,126 @@
+"""Real HTTP servers on unix sockets, for tests of the client."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import socketserver
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nova_hyper.spec import codec
+from nova_hyper.spec.errors import HyperError, NotFound
+from nova_hyper.spec.nic import Dns, Nic
+from nova_hyper.spec.pod import PodSpec
+from tests.unit.fake_hyperd import FakeHyperd
+
+
+class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path: Path, handler: type) -> None:
+        super().__init__(str(path), handler)
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+    def handle_error(self, request, client_address):
+        """A client that went away is no news."""
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def address_string(self):
+        return "unix"
+
+    def log_message(self, *args):
+        """Stay quiet."""
+
+    def chunks(self) -> Iterator[bytes]:
+        while size := int(self.rfile.readline(), 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+
+    def answer(self, status: int, body: bytes, content_type: str = "application/json") -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = True
+
+
+def api_handler(hyperd: FakeHyperd) -> type[Handler]:
+    """hyperd's REST API over a hyperd in memory."""
+
+    class Api(Handler):
+        def do_GET(self):
+            self.dispatch()
+
+        do_POST = do_DELETE = do_GET  # noqa: N815
+
+        def dispatch(self) -> None:
+            try:
+                status, value = self.route()
+            except HyperError as error:
+                self.answer(error.status, json.dumps(error.to_wire()).encode())
+                return
+            if isinstance(value, bytes):
+                self.answer(status, value, "application/octet-stream")
+            else:
+                body = b"" if value is None else json.dumps(codec.encode(value)).encode()
+                self.answer(status, body)
+
+        def json(self) -> Any:
+            return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+
+        def route(self) -> tuple[int, Any]:
+            url = urllib.parse.urlsplit(self.path)
+            query = {k: v[0] for k, v in urllib.parse.parse_qs(url.query).items()}
+            parts = [urllib.parse.unquote(p) for p in url.path.split("/")[2:]]
+            match self.command, parts:
+                case "GET", ["version"]:
+                    return 200, hyperd.version()
+                case "GET", ["host"]:
+                    return 200, hyperd.host()
+                case "GET", ["openapi.json"]:
+                    return 200, hyperd.openapi()
+                case "GET", ["events"]:
+                    return 200, hyperd.events(int(query["after"]), float(query["wait"]))
+                case "POST", ["images"]:
+                    return 201, hyperd.import_image(query["name"], self.chunks())
+                case "GET", ["images"]:
+                    return 200, {"images": hyperd.images()}
+                case "GET", ["images", ref]:
+                    return 200, hyperd.image(ref)
+                case "DELETE", ["images", ref]:
+                    return 204, hyperd.delete_image(ref)
+                case "POST", ["pods"]:
+                    return 201, hyperd.create_pod(codec.decode(PodSpec, self.json()))
+                case "GET", ["pods"]:
+                    return 200, {"pods": hyperd.pods()}
+                case "GET", ["pods", ref]:
+                    return 200, hyperd.pod(ref)
+                case "DELETE", ["pods", ref]:
+                    return 204, hyperd.delete_pod(ref)
+                case "POST", ["pods", ref, "boot"]:
+                    body = self.json()
+                    nics = body.get("nics")
+                    return 200, hyperd.boot_pod(
+                        ref,
+                        None if nics is None else tuple(codec.decode(Nic, n) for n in nics),
+                        codec.decode(Dns, body["dns"]) if "dns" in body else None,
+                    )
+                case "POST", ["pods", ref, "start"]:
+                    return 200, hyperd.start_pod(ref)
+                case "POST", ["pods", ref, "stop"]:
+                    return 200, hyperd.stop_pod(ref, **self.json())
+                case "GET", ["pods", ref, "console"]:
+                    return 200, hyperd.console(ref, int(query["max_bytes"]))
+            raise NotFound(f"there is no {self.path}")
+
+    return Api
