@@ -59,8 +59,8 @@ HYPERD_HYPERVISOR: list[cfg.Opt] = [
         "domain_prefix",
         default="hyper-",
         regex="^[A-Za-z0-9_.-]+$",
-        help="Beginning of the names of this daemon's libvirt domains. Those of no pod are removed "
-        "at start, so two daemons on one libvirtd need two prefixes.",
+        help="Beginning of the names of this daemon's libvirt domains. Those of no pod are "
+        "removed at start, so two daemons on one libvirtd need two prefixes.",
     ),
     cfg.IntOpt(
         "boot_timeout",
