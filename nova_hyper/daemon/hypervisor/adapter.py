@@ -150,12 +150,12 @@ def qemu_pid(domain_name: str, runtime_dir: Path = Path("/run/libvirt/qemu")) ->
 
 
 def _translate(exc: libvirt.libvirtError) -> HyperError:
-    text = str(exc).removeprefix("internal error: ")
+    text = " ".join(str(exc).removeprefix("internal error: ").split())
     lowered = text.lower()
     if "cannot allocate memory" in lowered or exc.get_error_code() == libvirt.VIR_ERR_NO_MEMORY:
         return InsufficientMemory(f"the host cannot give the pod its memory: {text}")
-    network = {libvirt.VIR_FROM_NETWORK, libvirt.VIR_FROM_NETDEV, libvirt.VIR_FROM_INTERFACE}
-    words = ("bridge", "ovs-vsctl", "tap", "interface", "mtu")
+    network = {libvirt.VIR_FROM_NETWORK, libvirt.VIR_FROM_INTERFACE}
+    words = ("bridge", "ovs-vsctl", "tap device", "network interface", "mtu")
     if exc.get_error_domain() in network or any(word in lowered for word in words):
         return NetworkFailed(f"a network interface of the pod could not be connected: {text}")
     return HypervisorFailed(f"libvirt refused: {text}")
