@@ -35,7 +35,7 @@ DATABASES = (
     "nova_cell0",
 )
 
-COMPUTE_DRIVERS = {"hyper": "hyper.HyperDriver", "fake": "fake.FakeDriver"}
+COMPUTE_DRIVERS = {"hyper": "hyper.HyperDriver", "fake": "fake.FakeDriverWithoutFakeNodes"}
 
 
 def database_url(site: Site, name: str) -> str:

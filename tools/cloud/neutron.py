@@ -90,6 +90,16 @@ def wait_for_agents(site: Site, cloud: Connection) -> None:
     plan.until("the registration of Neutron's agents", reported, timeout_s=120)
 
 
+def forget_dhcp(site: Site) -> None:
+    """Stop the DHCP agent and what it left; it makes everything anew when it starts.
+
+    A switch that has been restarted does not find the taps again that were
+    moved into namespaces, and the agent does not notice.
+    """
+    service.stop(site, "neutron-dhcp-agent")
+    remove_namespaces(site)
+
+
 def remove_namespaces(site: Site) -> None:
     """Remove the namespaces of the site's networks, with what runs in them."""
     networks = site.var / "neutron/dhcp"

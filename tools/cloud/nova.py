@@ -75,7 +75,7 @@ def bring_up_compute(site: Site) -> None:
 
 
 def wait_for_node(site: Site, cloud: Connection) -> None:
-    """Return when the node takes servers: its service is up and it has an inventory.
+    """Return when the node takes servers: it is up, in its cell, and has an inventory.
 
     :raises CloudError: when nova-compute ends, or takes more than two minutes.
     """
@@ -87,7 +87,12 @@ def wait_for_node(site: Site, cloud: Connection) -> None:
             entry.state == "up" and heartbeat(entry.updated_at) >= since
             for entry in cloud.compute.services(binary="nova-compute", host=site.host)
         )
-        return alive and any(
+        # Nova lists the hypervisors of hosts that the scheduler has found and mapped to a cell.
+        mapped = alive and any(
+            entry.service_details["host"] == site.host
+            for entry in cloud.compute.hypervisors(details=True)
+        )
+        return mapped and any(
             entry.total
             for provider in cloud.placement.resource_providers()
             for entry in cloud.placement.resource_provider_inventories(provider)

@@ -64,12 +64,15 @@ def definitions(site: Site) -> tuple[Service, Service]:
     return database, switch
 
 
-def bring_up(site: Site) -> None:
+def bring_up(site: Site) -> bool:
     """Start Open vSwitch unless the machine's own runs, and make the integration bridge.
+
+    Return whether the switch was started here.
 
     :raises CloudError: when the bridge exists with another datapath.
     """
     database, switch = definitions(site)
+    started = False
     if service.running_pid(site, switch.name) is not None or not runs():
         data = site.var / "openvswitch"
         if not (data / "conf.db").exists():
@@ -80,8 +83,10 @@ def bring_up(site: Site) -> None:
         RUN.mkdir(parents=True, exist_ok=True)
         service.bring_up(site, database)
         _vsctl(site, "--no-wait", "init")
-        service.bring_up(site, switch)
+        started = service.start(site, switch)
+        service.wait(site, switch)
     _make_bridge(site)
+    return started
 
 
 def take_down(site: Site) -> None:

@@ -56,7 +56,7 @@ def _infrastructure(site: Site) -> list[Step]:
     steps = [
         Step("MariaDB", lambda: database.bring_up(site)),
         Step("RabbitMQ", lambda: bus.bring_up(site)),
-        Step("Open vSwitch", lambda: openvswitch.bring_up(site)),
+        Step("Open vSwitch", lambda: _switch(site)),
     ]
     if site.driver == "hyper":
         steps += [
@@ -64,6 +64,11 @@ def _infrastructure(site: Site) -> list[Step]:
             Step("hyperd", lambda: hyperd.bring_up(site), ("libvirt",)),
         ]
     return steps
+
+
+def _switch(site: Site) -> None:
+    if openvswitch.bring_up(site):
+        neutron.forget_dhcp(site)
 
 
 def _schemas(site: Site) -> list[Step]:

@@ -43,7 +43,7 @@ def test_nova_compute_has_no_database(rendered):
     ("driver", "line"),
     [
         ("hyper", "compute_driver = hyper.HyperDriver"),
-        ("fake", "compute_driver = fake.FakeDriver"),
+        ("fake", "compute_driver = fake.FakeDriverWithoutFakeNodes"),
     ],
 )
 def test_the_driver_is_the_one_asked_for(rendered, driver, line):
