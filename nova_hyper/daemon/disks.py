@@ -10,6 +10,8 @@ from pathlib import Path
 from nova_hyper.spec.errors import DiskFull, HyperError
 
 _GIB = 1024**3
+_MKFS_S = 60
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # The file is new, so what mkfs would zero is zero already: 10 ms for 100 GiB. No reserved blocks,
 # because the disk is the container's alone.
 _EXTENDED = "lazy_itable_init=1,lazy_journal_init=1,nodiscard,assume_storage_prezeroed=1"
@@ -22,7 +24,11 @@ class Disks:
     def create(self, path: Path, size_gib: int, owner: str) -> None:
         """Make an empty ext4 disk of *size_gib* GiB at *path*, for QEMU's *owner* (``uid:gid``).
 
+        Nothing is left behind on failure.
+
         :raises DiskFull: when the host's disk has no room for it.
+        :raises HyperError: when mkfs.ext4 fails.
+        :raises OSError: when the file cannot be made for another reason.
         """
         try:
             with path.open("wb") as file:
@@ -32,9 +38,9 @@ class Disks:
             if owner:
                 uid, _, gid = owner.partition(":")
                 os.chown(path, int(uid), int(gid))
-        except OSError as exc:
+        except BaseException as exc:
             path.unlink(missing_ok=True)
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if isinstance(exc, OSError) and exc.errno in _NO_ROOM:
                 raise DiskFull(
                     f"no room for the pod's disk of {size_gib} GiB in {path.parent}; free "
                     "space on the host or use another one"
@@ -43,9 +49,15 @@ class Disks:
 
     @staticmethod
     def _format(path: Path, size_gib: int) -> None:
-        made = subprocess.run(
-            [*_MKFS, str(path)], capture_output=True, text=True, check=False, timeout=60
-        )
+        try:
+            made = subprocess.run(
+                [*_MKFS, str(path)], capture_output=True, text=True, check=False, timeout=_MKFS_S
+            )
+        except subprocess.TimeoutExpired:
+            raise HyperError(
+                f"mkfs.ext4 did not make a disk of {size_gib} GiB in {_MKFS_S} s; the host's disk "
+                "is too slow"
+            ) from None
         if made.returncode == 0:
             return
         if os.statvfs(path).f_bavail == 0:

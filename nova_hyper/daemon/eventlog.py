@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import itertools
 import json
 import logging
 import os
@@ -31,29 +30,33 @@ class EventLog:
         self._keep = keep
         self._events: collections.deque[Event] = collections.deque(maxlen=keep)
         self._changed = threading.Condition()
-        self._closed = False
-        self._lines = 0
+        self._released = False
+        # Lines in the file; None when it may not hold every event whole.
+        self._lines: int | None = None
         self._load()
-        self._file = open(path, "ab")  # noqa: SIM115 (open for the life of the log)
 
     def _load(self) -> None:
         try:
             raw = self._path.read_bytes()
         except FileNotFoundError:
             raw = b""
-        for line in raw.splitlines():
+        for line in raw.split(b"\n"):
+            if not line:
+                continue
             try:
                 self._events.append(codec.decode(Event, json.loads(line)))
             except ValueError:
                 # The last line of a daemon that was killed while writing.
                 LOG.warning("%s: dropped an event that was not written whole", self._path)
-        # A broken last line must not swallow the next event.
-        self._rewrite()
+        try:
+            # A broken last line must not swallow the next event.
+            self._rewrite()
+        except OSError as exc:
+            LOG.error("cannot write %s: %s", self._path, exc)
 
     def _rewrite(self) -> None:
-        lines = [json.dumps(codec.encode(e)).encode() + b"\n" for e in self._events]
-        write_atomically(self._path, b"".join(lines))
-        self._lines = len(lines)
+        write_atomically(self._path, b"".join(_line(e) for e in self._events))
+        self._lines = len(self._events)
 
     @property
     def last(self) -> int:
@@ -75,20 +78,23 @@ class EventLog:
             try:
                 self._write(event)
             except OSError as exc:
-                # A full disk must not stop pods from being stopped and deleted.
+                # A full disk must not stop pods from being stopped and deleted. The next event
+                # that can be written takes this one along.
+                self._lines = None
                 LOG.error("cannot write %s: %s", self._path, exc)
             self._changed.notify_all()
         return event
 
     def _write(self, event: Event) -> None:
-        if self._lines >= 2 * self._keep:
-            self._file.close()
+        if self._lines is None or self._lines >= 2 * self._keep:
             self._rewrite()
-            self._file = open(self._path, "ab")  # noqa: SIM115
             return
-        self._file.write(json.dumps(codec.encode(event)).encode() + b"\n")
-        self._file.flush()
-        os.fdatasync(self._file.fileno())
+        with open(self._path, "ab", buffering=0) as file:
+            line = _line(event)
+            if file.write(line) != len(line):
+                self._rewrite()
+                return
+            os.fdatasync(file.fileno())
         self._lines += 1
 
     def after(self, seq: int, wait: float = 0.0) -> EventPage:
@@ -96,26 +102,27 @@ class EventLog:
 
         A negative *seq* means "from now on": no events, only where to go on.
         """
-        deadline = time.monotonic() + wait
         with self._changed:
             if seq < 0:
                 return EventPage((), self.last)
-            while self.last <= seq and not self._closed:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                self._changed.wait(left)
             if seq > self.last:
                 # The client's number is from another life of this host: start over.
                 return EventPage(tuple(self._events), self.last, lost=True)
+            self._changed.wait_for(lambda: self.last > seq or self._released, wait)
             first = self._events[0].seq if self._events else self.last + 1
-            skip = max(0, seq + 1 - first)
-            found = tuple(itertools.islice(self._events, skip, None))
-            return EventPage(found, self.last, lost=seq + 1 < first)
+            found: list[Event] = []
+            for event in reversed(self._events):
+                if event.seq <= seq:
+                    break
+                found.append(event)
+            return EventPage(tuple(reversed(found)), self.last, lost=seq + 1 < first)
 
-    def close(self) -> None:
-        """Let those who wait go, and close the file."""
+    def release(self) -> None:
+        """Let those who wait go, now and from now on: the daemon ends."""
         with self._changed:
-            self._closed = True
+            self._released = True
             self._changed.notify_all()
-            self._file.close()
+
+
+def _line(event: Event) -> bytes:
+    return json.dumps(codec.encode(event)).encode() + b"\n"

@@ -18,8 +18,8 @@ class Step:
     """``undo`` takes back whatever ``do`` may have done, also when it failed half way."""
 
     name: str
-    do: Callable[[], None]
-    undo: Callable[[], None] = _nothing
+    do: Callable[[], object]
+    undo: Callable[[], object] = _nothing
 
 
 def run(steps: Sequence[Step], done: Callable[[str], None]) -> None:

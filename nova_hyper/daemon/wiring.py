@@ -130,11 +130,9 @@ class Daemon:
             self._events,
             settings,
         )
-        self._monitor = Monitor(
-            self._registry, repository, self._images, sandboxes, hypervisor, self._pods
-        )
+        self._monitor = Monitor(self._registry, repository, sandboxes, hypervisor, self._pods)
         for pod in repository.load():
-            self._registry.claim(pod)
+            self._registry.add(pod)
         self._images.retain({entry.id for entry in self._registry})
         self._images.collect()
         handlers = Handlers(self._pods, self._images, self._events, self._platform.describe)
@@ -154,7 +152,7 @@ class Daemon:
 
     def stop(self) -> None:
         """Stop serving; the pods go on."""
-        self._events.close()
+        self._events.release()
         self._server.stop()
         self._connection.stop()
         self._monitor.stop()

@@ -6,6 +6,7 @@ Source of the format: https://libvirt.org/formatdomain.html
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -21,6 +22,8 @@ _RNG_SLOT = 2
 _FIRST_SLOT = 3
 _LAST_SLOT = 30
 _FUNCTIONS = 8
+MAX_DEVICES = (_LAST_SLOT - _FIRST_SLOT + 1) * _FUNCTIONS
+"""Disks and NICs that one micro-VM may have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +65,23 @@ def name_of(pod_id: str, prefix: str) -> str:
 
 
 def pod_id_of(domain_name: str, prefix: str) -> str | None:
-    """Return the pod id in a domain's name, None for a domain that is not ours."""
-    return domain_name[len(prefix) :] if domain_name.startswith(prefix) else None
+    """Return the pod id in a domain's name, None for a domain that is not ours.
+
+    An operator's own machine may be named with our *prefix*: what follows it
+    must be a pod's id, a UUID.
+    """
+    if not domain_name.startswith(prefix):
+        return None
+    pod_id = domain_name.removeprefix(prefix)
+    return pod_id if is_pod_id(pod_id) else None
+
+
+def is_pod_id(text: str) -> bool:
+    """Return whether *text* is the id of a pod: a UUID as libvirt and Nova write it."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def to_xml(domain: Domain, prefix: str) -> str:
@@ -204,14 +222,12 @@ def _place(elements: list[ET.Element]) -> None:
     The first ones get a slot of their own, as many as there is room for, and
     the rest share slots, eight functions in each.
 
-    :raises ValueError: when there are more devices than functions.
+    :raises ValueError: when there are more than :data:`MAX_DEVICES`.
     """
+    if len(elements) > MAX_DEVICES:
+        raise ValueError(f"{len(elements)} devices are more than the {MAX_DEVICES} possible")
     slots = _LAST_SLOT - _FIRST_SLOT + 1
     per_slot = -(-len(elements) // slots)
-    if per_slot > _FUNCTIONS:
-        raise ValueError(
-            f"{len(elements)} devices are more than the {slots * _FUNCTIONS} possible"
-        )
     for index, element in enumerate(elements):
         slot, function = divmod(index, max(per_slot, 1))
         more = function == 0 and per_slot > 1 and index + 1 < len(elements)

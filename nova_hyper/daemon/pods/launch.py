@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nova_hyper.daemon.hypervisor.domain import Disk
+from nova_hyper.daemon.hypervisor.domain import MAX_DEVICES, Disk
 from nova_hyper.daemon.pods import process
 from nova_hyper.spec import codec
 from nova_hyper.spec.errors import ImageUnsuitable, InsufficientMemory, InvalidRequest
 from nova_hyper.spec.image import Image
+from nova_hyper.spec.nic import Nic, NicKind
 from nova_hyper.spec.pod import PodSpec
 
 _GIB = 1024**3
 _MIB = 1024**2
 _ENTROPY_BYTES = 64
+_HOSTNAME = 63
 # The share of a pod's memory that its tmpfs root may take: the kernel's own default for a tmpfs.
 _TMPFS_SHARE = 2
 
@@ -44,6 +48,7 @@ def check(spec: PodSpec, images: Sequence[Image], *, arch: str, memory: tuple[in
     names = [c.name for c in spec.containers]
     if len(set(names)) != len(names):
         raise InvalidRequest(f"two containers of the pod have one name: {', '.join(names)}")
+    check_devices(spec, images)
     for container, image in zip(spec.containers, images, strict=True):
         process.resolve(container, image.config)
         if image.architecture != arch:
@@ -55,6 +60,45 @@ def check(spec: PodSpec, images: Sequence[Image], *, arch: str, memory: tuple[in
                 f"image {container.image} unpacks to {image.unpacked_size / _GIB:.1f} GiB, more "
                 f"than the pod's disk of {spec.root_gib} GiB; choose a larger flavor"
             )
+
+
+def check_devices(spec: PodSpec, images: Sequence[Image]) -> None:
+    """Refuse interfaces that contradict themselves, and more devices than a micro-VM has room for.
+
+    :raises InvalidRequest: naming the interface.
+    :raises ImageUnsuitable: when the images have too many layers together.
+    """
+    for nic in spec.nics:
+        _check_nic(nic)
+    uppers = len(spec.containers) if spec.root_gib else 0
+    disks = len(Disks(spec, images).diff_ids) + uppers
+    if disks + len(spec.nics) > MAX_DEVICES:
+        raise ImageUnsuitable(
+            f"the pod's images have so many layers that it needs {disks} disks and "
+            f"{len(spec.nics)} interfaces, more than the {MAX_DEVICES} devices possible; use "
+            "images with fewer layers"
+        )
+
+
+def _check_nic(nic: Nic) -> None:
+    missing = {
+        NicKind.OVS: not nic.bridge or not nic.interface_id,
+        NicKind.BRIDGE: not nic.bridge,
+        NicKind.TAP: not nic.device,
+    }
+    if missing[nic.kind]:
+        raise InvalidRequest(
+            f"interface {nic.mac} is of kind {nic.kind} and lacks what that needs: ovs has bridge "
+            "and interface_id, bridge has bridge, tap has device"
+        )
+    try:
+        for address in nic.addresses:
+            ipaddress.ip_interface(address)
+        for route in nic.routes:
+            ipaddress.ip_network(route.destination, strict=False)
+            ipaddress.ip_address(route.gateway)
+    except ValueError as exc:
+        raise InvalidRequest(f"interface {nic.mac}: {exc}") from None
 
 
 class Disks:
@@ -96,10 +140,15 @@ def entropy() -> str:
     return base64.b64encode(os.urandom(_ENTROPY_BYTES)).decode()
 
 
+def _hostname(name: str) -> str:
+    """Return *name* as a host name: letters, digits and hyphens, at most 63 of them (RFC 1123)."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", name)[:_HOSTNAME].strip("-") or "pod"
+
+
 def pod_request(spec: PodSpec) -> dict[str, Any]:
     """Return the arguments of the agent's ``pod.configure``."""
     return {
-        "hostname": spec.hostname or spec.name,
+        "hostname": spec.hostname or _hostname(spec.name),
         "time_ns": time.time_ns(),
         "entropy": entropy(),
         "nics": [

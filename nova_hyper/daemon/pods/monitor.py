@@ -11,19 +11,37 @@ import queue
 import threading
 from typing import Any
 
+from nova_hyper.daemon.pods import status
 from nova_hyper.daemon.pods.registry import Entry, Registry
 from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.pods.sandbox import Sandboxes
-from nova_hyper.daemon.pods.service import UP, Pods
-from nova_hyper.daemon.ports import DomainState, Hypervisor, Images
-from nova_hyper.spec.errors import GuestFailed, HyperError, HypervisorUnavailable
+from nova_hyper.daemon.pods.service import HALF, UP, Pods
+from nova_hyper.daemon.ports import DomainState, Hypervisor
+from nova_hyper.spec.errors import (
+    ContainerFailed,
+    GuestFailed,
+    HyperError,
+    HypervisorUnavailable,
+    NetworkFailed,
+)
 from nova_hyper.spec.event import EventKind
-from nova_hyper.spec.pod import PodState
+from nova_hyper.spec.pod import ContainerState, ContainerStatus, PodState
 
 LOG = logging.getLogger(__name__)
 
 _WORKERS = 4
 _STATUS_S = 10.0
+_AGAIN_S = 30.0
+_TRIES = 5
+_TRY_S = 2.0
+
+_ENDED = (None, DomainState.OFF)
+# As an agent that is not ours may answer to a question for its status.
+_SILENT = (GuestFailed, ContainerFailed, NetworkFailed)
+_CRASHED = (
+    "the micro-VM ended unexpectedly: its kernel panicked, QEMU was killed, or the host was "
+    "restarted"
+)
 
 
 class Monitor:
@@ -33,81 +51,104 @@ class Monitor:
         self,
         registry: Registry,
         repository: Repository,
-        images: Images,
         sandboxes: Sandboxes,
         hypervisor: Hypervisor,
         pods: Pods,
     ) -> None:
         self._registry = registry
         self._repository = repository
-        self._images = images
         self._sandboxes = sandboxes
         self._hypervisor = hypervisor
         self._pods = pods
-        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._left: set[str] = set()
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         sandboxes.on_agent_event = self._agent_event
         sandboxes.on_agent_lost = self.notice
         pods.on_released = self._released
 
     def start(self) -> None:
-        """Start the worker threads."""
-        for number in range(_WORKERS):
-            thread = threading.Thread(target=self._work, name=f"monitor-{number}", daemon=True)
+        """Start the threads."""
+        loops = [self._work] * _WORKERS + [self._repeat]
+        for number, loop in enumerate(loops):
+            thread = threading.Thread(target=loop, name=f"monitor-{number}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """End the worker threads; pods are not touched."""
-        for _ in self._threads:
+        """End the threads; pods are not touched."""
+        self._stopped.set()
+        for _ in range(_WORKERS):
             self._queue.put(None)
         for thread in self._threads:
             thread.join(timeout=5)
 
     def notice(self, pod_id: str) -> None:
-        """Have the pod looked at soon; returns at once."""
-        self._queue.put(pod_id)
+        """Have the pod looked at soon; returns at once, however often it is called."""
+        entry = self._registry.find(pod_id)
+        if entry is not None and not entry.noticed:
+            entry.noticed = True
+            self._queue.put(entry)
 
     def _agent_event(self, pod_id: str, event: dict[str, Any]) -> None:
         entry = self._registry.find(pod_id)
-        if entry is None:
-            return
-        if event.get("event") == "container.output":
+        if entry is not None and event.get("event") == "container.output":
             entry.watch.mark("output")
         self.notice(pod_id)
 
     def _released(self, entry: Entry) -> None:
-        if entry.id in self._left:
-            self._left.discard(entry.id)
-            self.notice(entry.id)
+        if entry.noticed and not entry.gone:
+            self._queue.put(entry)
 
     def _work(self) -> None:
-        while (pod_id := self._queue.get()) is not None:
-            entry = self._registry.find(pod_id)
-            if entry is None:
-                continue
-            # A call is at work on this pod; it has its own eyes, and lets us look afterwards.
-            self._left.add(pod_id)
-            if not entry.lock.acquire(blocking=False):
-                continue
-            self._left.discard(pod_id)
-            try:
-                if not entry.gone:
-                    self.look(entry)
-            except HypervisorUnavailable:
-                LOG.debug("pod %s is looked at when libvirt is back", pod_id)
-            except Exception:
-                LOG.exception("looking at pod %s failed", pod_id)
-            finally:
-                entry.lock.release()
+        while (entry := self._queue.get()) is not None:
+            if entry.noticed:
+                self._attend(entry)
+
+    def _repeat(self) -> None:
+        while not self._stopped.wait(_AGAIN_S):
+            self.repeat()
+
+    def repeat(self) -> None:
+        """Look again at what could not be put right: a silent agent, a removal that failed."""
+        for entry in self._registry:
+            silent = entry.pod.state in UP and entry.session is None
+            if self._pods.reconciled.is_set() and (silent or entry.pod.state in HALF):
+                self._attend(entry)
+
+    def _attend(self, entry: Entry) -> None:
+        try:
+            self._look_unless_busy(entry)
+        except HypervisorUnavailable:
+            LOG.debug("pod %s is looked at when libvirt is back", entry.id)
+
+    def _look_unless_busy(self, entry: Entry) -> None:
+        """Look at a pod; where a call is at work on it, it is looked at when that ends.
+
+        :raises HypervisorUnavailable: when libvirt is away.
+        """
+        entry.noticed = True
+        if not entry.lock.acquire(blocking=False):
+            return
+        try:
+            entry.noticed = False
+            if not entry.gone:
+                self.look(entry)
+        except HypervisorUnavailable:
+            raise
+        except Exception:
+            # One pod that cannot be put right must not keep the others from it.
+            LOG.exception("looking at pod %s failed", entry.id)
+        finally:
+            entry.lock.release()
+            self._released(entry)
 
     def look(self, entry: Entry) -> None:
         """Make the record of one pod true; the lock is held.
 
         :raises HypervisorUnavailable: when libvirt is away.
         """
-        if entry.pod.state in (PodState.CREATING, PodState.DELETING):
+        if entry.pod.state in HALF:
             # No call is at work on it, or it would hold the lock: its daemon or libvirtd was
             # killed in the middle.
             LOG.warning("pod %s was left half way (%s); removed", entry.id, entry.pod.state)
@@ -119,38 +160,40 @@ class Monitor:
             self._sandboxes.destroy(entry)
 
     def _look_at_guest(self, entry: Entry) -> None:
-        if self._hypervisor.state(entry.id) in (None, DomainState.OFF):
-            self._sandboxes.destroy(entry)
-            self._pods.settle(
-                entry,
-                PodState.CRASHED,
-                EventKind.CRASHED,
-                None,
-                "the micro-VM ended unexpectedly: its kernel panicked, QEMU was killed, or the "
-                "host was restarted",
-            )
+        state = self._hypervisor.state(entry.id)
+        if state is DomainState.PAUSED:
+            entry.update(message="the micro-VM is paused: the host's disk is full, or QEMU failed")
             return
         try:
-            status = self._status(entry)
-        except HyperError as exc:
-            LOG.warning("the agent of pod %s does not answer: %s", entry.id, exc)
-            entry.close_session()
-            entry.update(message="the agent in the pod does not answer")
-            return
-        entry.update(timeline=entry.watch.marks)
-        containers = status.get("containers")
-        ended = (
-            [c for c in containers if isinstance(c, dict)] if isinstance(containers, list) else []
-        )
-        if not ended or any(c.get("state") != "exited" for c in ended):
-            self._repository.save(entry.pod)
-            return
-        code = ended[0].get("exit_code")
-        code = code if isinstance(code, int) else None
-        self._sandboxes.shut_down(entry, 0)
-        self._pods.settle(
-            entry, PodState.STOPPED, EventKind.EXITED, code, f"exited with code {code}"
-        )
+            answer = None if state in _ENDED else self._status(entry)
+        except _SILENT as exc:
+            if self._hypervisor.state(entry.id) not in _ENDED:
+                LOG.warning("the agent of pod %s does not answer: %s", entry.id, exc)
+                entry.close_session()
+                entry.update(message="the agent in the pod does not answer")
+                return
+            answer = None
+        if answer is None:
+            self._sandboxes.destroy(entry)
+            self._pods.settle(entry, PodState.CRASHED, EventKind.CRASHED, (), _CRASHED)
+        else:
+            self._take(entry, status.containers(answer, entry.pod.containers))
+
+    def _take(self, entry: Entry, containers: tuple[ContainerStatus, ...]) -> None:
+        """Believe what the agent says of the containers."""
+        entry.update(message="")
+        states = {c.state for c in containers}
+        if states == {ContainerState.EXITED}:
+            codes = tuple(c.exit_code for c in containers)
+            self._sandboxes.shut_down(entry, 0)
+            message = "exited" if codes[0] is None else f"exited with code {codes[0]}"
+            self._pods.settle(entry, PodState.STOPPED, EventKind.EXITED, codes, message)
+        elif entry.pod.state is PodState.READY and ContainerState.RUNNING in states:
+            # The daemon was killed between the start and the record of it.
+            self._pods.started(entry, containers)
+        elif (containers, entry.watch.marks) != (entry.pod.containers, entry.pod.timeline):
+            entry.update(containers=containers)
+            self._pods.note(entry)
 
     def _status(self, entry: Entry) -> dict[str, Any]:
         if entry.session is not None:
@@ -158,22 +201,46 @@ class Monitor:
                 return self._sandboxes.ask(entry, "pod.status", _STATUS_S)
             except GuestFailed:
                 LOG.info("connecting again to the agent of pod %s", entry.id)
-        self._sandboxes.connect(entry, fresh=False)
-        entry.update(message="")
+        self._connect(entry)
         return self._sandboxes.ask(entry, "pod.status", _STATUS_S)
 
+    def _connect(self, entry: Entry) -> None:
+        # In short tries: the guest may be gone before libvirt has heard of it, or be removed.
+        for left in reversed(range(_TRIES)):
+            try:
+                self._sandboxes.connect(entry, fresh=False, timeout=_TRY_S)
+                return
+            except GuestFailed:
+                if not left or entry.doomed or self._hypervisor.state(entry.id) in _ENDED:
+                    raise
+
     def reconcile(self) -> None:
-        """Bring disk, libvirt and agents into agreement, after a restart of either daemon.
+        """Bring disk and libvirt into agreement, after a restart of either daemon.
+
+        Agents are asked afterwards, by the other threads: they may be slow.
 
         :raises HypervisorUnavailable: when libvirt goes away meanwhile.
         """
-        for pod_id in self._hypervisor.states():
+        states = self._hypervisor.states()
+        for pod_id in states:
             if self._registry.find(pod_id) is None:
-                LOG.warning("domain of pod %s belongs to no pod; removed", pod_id)
-                self._hypervisor.destroy(pod_id)
+                self._remove_orphan(pod_id)
         for entry in self._registry:
-            with entry.lock:
-                if not entry.gone:
-                    self.look(entry)
-        self._images.retain({entry.id for entry in self._registry})
+            alive = states.get(entry.id) not in _ENDED
+            if alive and entry.pod.state in UP:
+                self.notice(entry.id)
+            else:
+                self._look_unless_busy(entry)
         self._pods.reconciled.set()
+
+    def _remove_orphan(self, pod_id: str) -> None:
+        if self._repository.directory(pod_id).exists():
+            LOG.error("the domain of pod %s is left alone: its record cannot be read", pod_id)
+            return
+        LOG.warning("domain of pod %s belongs to no pod; removed", pod_id)
+        try:
+            self._hypervisor.destroy(pod_id)
+        except HypervisorUnavailable:
+            raise
+        except HyperError as exc:
+            LOG.error("cannot remove the domain of pod %s: %s", pod_id, exc)

@@ -16,7 +16,9 @@ class Entry:
     """One pod, and what only a running daemon knows of it.
 
     Whoever changes ``pod`` or ``session`` holds ``lock``; reading ``pod`` needs
-    no lock, because it is replaced as a whole.
+    no lock, because it is replaced as a whole.  ``noticed`` is True while
+    something has happened to the guest that nobody has looked at yet, and
+    ``doomed`` once somebody waits for the lock to remove the pod.
     """
 
     def __init__(self, pod: Pod) -> None:
@@ -24,6 +26,8 @@ class Entry:
         self.lock = threading.RLock()
         self.session: GuestSession | None = None
         self.watch = Stopwatch(pod.timeline)
+        self.noticed = False
+        self.doomed = False
         self.gone = False
 
     @property
@@ -56,8 +60,17 @@ class Registry:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def claim(self, pod: Pod) -> Entry:
-        """Return the entry of the pod's id, made of *pod* when there is none.
+    def add(self, pod: Pod) -> Entry:
+        """Return the entry of a pod that was read from disk."""
+        with self._lock:
+            entry = self._entries[pod.spec.id] = Entry(pod)
+            return entry
+
+    def claim(self, pod: Pod) -> tuple[Entry, bool]:
+        """Return the entry of the pod's id, and whether it is new, made of *pod*.
+
+        The lock of a new one is held by the caller, so that nobody sees it
+        before the caller has begun.
 
         :raises PodExists: when the id or the name belongs to a different pod.
         """
@@ -69,15 +82,17 @@ class Registry:
                         f"pod {pod.spec.id} exists already with another specification; delete it "
                         "first"
                     )
-                return entry
+                return entry, False
             for other in self._entries.values():
                 if other.pod.spec.name == pod.spec.name:
                     raise PodExists(
                         f"the name {pod.spec.name} belongs to pod {other.id}; choose another one "
                         "or delete that pod"
                     )
-            entry = self._entries[pod.spec.id] = Entry(pod)
-            return entry
+            entry = Entry(pod)
+            entry.lock.acquire()
+            self._entries[pod.spec.id] = entry
+            return entry, True
 
     def get(self, ref: str) -> Entry:
         """Return the entry of an id, a name, or the unique beginning of an id.

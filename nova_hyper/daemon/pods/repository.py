@@ -23,8 +23,8 @@ class Repository:
     def __init__(self, directory: Path, runtime_dir: Path) -> None:
         self._directory = directory
         self._sockets = runtime_dir / "agents"
-        directory.mkdir(parents=True, exist_ok=True, mode=0o711)
-        self._sockets.mkdir(parents=True, exist_ok=True, mode=0o711)
+        _make(directory)
+        _make(self._sockets)
 
     def directory(self, pod_id: str) -> Path:
         """Return the pod's own directory."""
@@ -48,12 +48,14 @@ class Repository:
         :raises OSError: when the disk is full, for example.
         """
         directory = self.directory(pod.spec.id)
-        directory.mkdir(mode=0o711, exist_ok=True)
+        if not directory.is_dir():
+            _make(directory)
         write_json(directory / _RECORD, codec.encode(pod))
 
     def remove(self, pod_id: str) -> None:
         """Remove all that the pod has on disk; idempotent."""
         # The record last: without it nobody would know what else to remove.
+        self.agent_socket(pod_id).unlink(missing_ok=True)
         directory = self.directory(pod_id)
         if directory.is_dir():
             for entry in directory.iterdir():
@@ -64,16 +66,24 @@ class Repository:
                 else:
                     entry.unlink(missing_ok=True)
             shutil.rmtree(directory)
-        self.agent_socket(pod_id).unlink(missing_ok=True)
 
     def load(self) -> Iterator[Pod]:
         """Yield every pod on disk, and remove directories that never got a record."""
         for directory in sorted(self._directory.iterdir()):
             try:
                 data = json.loads((directory / _RECORD).read_bytes())
-                yield codec.decode(Pod, data)
+                pod = codec.decode(Pod, data)
+                if pod.spec.id != directory.name:
+                    raise ValueError(f"it is the record of pod {pod.spec.id}")
+                yield pod
             except FileNotFoundError:
                 LOG.warning("%s has no record: a pod that was never made; removed", directory)
                 shutil.rmtree(directory, ignore_errors=True)
             except (ValueError, NotADirectoryError) as exc:
                 LOG.error("%s is not a pod's record and is left alone: %s", directory, exc)
+
+
+def _make(directory: Path) -> None:
+    """Make a directory that QEMU, which runs as a user of its own, can pass whatever our umask."""
+    directory.mkdir(parents=True, exist_ok=True)
+    directory.chmod(0o711)

@@ -14,7 +14,7 @@ from nova_hyper.daemon.guest import cmdline
 from nova_hyper.daemon.guest.assets import GuestAssets
 from nova_hyper.daemon.hypervisor.domain import Domain
 from nova_hyper.daemon.plan import Step
-from nova_hyper.daemon.pods import launch
+from nova_hyper.daemon.pods import launch, status
 from nova_hyper.daemon.pods.registry import Entry
 from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.ports import (
@@ -36,6 +36,7 @@ _POWER_OFF_S = 5.0
 _POLL_S = 0.02
 _ANSWER_S = 10.0
 _CONSOLE_LINES = 5
+_CONSOLE_WIDTH = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +85,9 @@ class Sandboxes:
             Step(
                 "domain",
                 lambda: self._launch(entry, images),
-                lambda: self._hypervisor.destroy(entry.id),
+                lambda: self.destroy(entry),
             ),
-            Step("agent", lambda: self.connect(entry, fresh=True), entry.close_session),
+            Step("agent", lambda: self.connect(entry, fresh=True)),
             Step("configured", lambda: self._configure(entry)),
             Step("created", lambda: self._create_containers(entry, images)),
         ]
@@ -125,33 +126,39 @@ class Sandboxes:
         )
         entry.update(qemu_pid=self._hypervisor.launch(domain) or None)
 
-    def connect(self, entry: Entry, *, fresh: bool) -> None:
-        """Connect to the agent.
+    def connect(self, entry: Entry, *, fresh: bool, timeout: float | None = None) -> GuestSession:
+        """Connect to the agent and return the session, which is the entry's from now on.
+
+        *timeout* is in seconds; without, a *fresh* guest has the time to boot.
 
         :raises GuestFailed: with the last lines of the console.
         """
         entry.close_session()
         pod_id = entry.id
         try:
-            entry.session = self._guests.connect(
+            session = self._guests.connect(
                 self._repository.agent_socket(pod_id),
                 fresh,
-                self._settings.boot_timeout if fresh else _ANSWER_S,
+                timeout or (self._settings.boot_timeout if fresh else _ANSWER_S),
                 lambda event: self.on_agent_event(pod_id, event),
                 lambda _reason: self.on_agent_lost(pod_id),
             )
         except GuestFailed as exc:
             raise GuestFailed(f"{exc.message}{self._last_words(pod_id)}", **exc.details) from exc
+        entry.session = session
+        return session
 
     def _last_words(self, pod_id: str) -> str:
         console = self._repository.console(pod_id)
         try:
             with console.open("rb") as file:
                 file.seek(max(0, console.stat().st_size - 4096))
-                lines = file.read().decode(errors="replace").split("\n")
+                lines = file.read(4096).decode(errors="replace").split("\n")
         except OSError:
             return ""
-        words = [line.strip() for line in lines if line.strip()][-_CONSOLE_LINES:]
+        # The guest's own bytes go to a terminal: no control characters.
+        printable = ["".join(c for c in line if c.isprintable()).strip() for line in lines]
+        words = [line[:_CONSOLE_WIDTH] for line in printable if line][-_CONSOLE_LINES:]
         return f"; its console ends with: {' | '.join(words)}" if words else ""
 
     def _configure(self, entry: Entry) -> None:
@@ -164,48 +171,50 @@ class Sandboxes:
     def ask(
         self, entry: Entry, op: str, timeout: float | None = None, **args: Any
     ) -> dict[str, Any]:
-        """Return the agent's answer.
+        """Return the agent's answer, connecting first after a restart of the daemon.
 
         :raises HyperError: what the agent refused, or that it does not answer.
         """
-        session = entry.session
-        if session is None:
-            raise GuestFailed(f"the agent of pod {entry.pod.spec.name} is not connected")
+        session = entry.session or self.connect(entry, fresh=False)
         try:
             return session.request(op, timeout or self._settings.request_timeout, **args)
         except AgentError as exc:
             raise _typed(exc, args.get("name")) from exc
 
-    def shut_down(self, entry: Entry, grace_s: float) -> int | None:
+    def shut_down(self, entry: Entry, grace_s: float) -> tuple[int | None, ...]:
         """Stop the containers, flush the disks and end the micro-VM.
 
-        :returns: the exit code of the first container, None when the agent
-            could not be asked.
+        :returns: the exit codes of the containers in their order, none when the
+            agent could not be asked.
         :raises HypervisorUnavailable: when libvirt cannot be told.
         """
-        exit_code = None
-        session = entry.session
-        if session is not None:
-            try:
-                exit_code = self._stop_containers(entry, session, grace_s)
-                session.request("power.off", _POWER_OFF_S)
-                self._wait_until_off(entry.id)
-            except (AgentError, GuestFailed) as exc:
-                LOG.info("pod %s did not shut down by itself: %s", entry.id, exc)
+        exit_codes: tuple[int | None, ...] = ()
+        try:
+            session = entry.session or self.connect(entry, fresh=False)
+            exit_codes = self._stop_containers(entry, session, grace_s)
+            session.request("power.off", _POWER_OFF_S)
+            self._wait_until_off(entry.id)
+        except (AgentError, GuestFailed) as exc:
+            LOG.info("pod %s did not shut down by itself: %s", entry.id, exc)
         self.destroy(entry)
-        return exit_code
+        return exit_codes
 
-    def _stop_containers(self, entry: Entry, session: GuestSession, grace_s: float) -> int | None:
+    def _stop_containers(
+        self, entry: Entry, session: GuestSession, grace_s: float
+    ) -> tuple[int | None, ...]:
         def stop(name: str) -> int | None:
-            answer = session.request(
-                "container.stop", grace_s + _ANSWER_S, name=name, grace_ms=int(grace_s * 1000)
-            )
-            code = answer.get("exit_code")
-            return code if isinstance(code, int) else None
+            try:
+                answer = session.request(
+                    "container.stop", grace_s + _ANSWER_S, name=name, grace_ms=int(grace_s * 1000)
+                )
+            except AgentError as exc:  # it never started; the others may have
+                LOG.info("container %s of pod %s: %s", name, entry.id, exc.message)
+                return None
+            return status.exit_code(answer)
 
         names = [c.name for c in entry.pod.spec.containers]
         with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
-            return next(iter(list(pool.map(stop, names))))
+            return tuple(pool.map(stop, names))
 
     def _wait_until_off(self, pod_id: str) -> None:
         deadline = time.monotonic() + _POWER_OFF_S

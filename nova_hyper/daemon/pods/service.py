@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nova_hyper.daemon import plan
 from nova_hyper.daemon.eventlog import EventLog
+from nova_hyper.daemon.hypervisor.domain import is_pod_id
 from nova_hyper.daemon.pods import launch
 from nova_hyper.daemon.pods.registry import Entry, Registry
 from nova_hyper.daemon.pods.repository import Repository
@@ -20,6 +21,7 @@ from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.ports import Hypervisor, Images, Platform
 from nova_hyper.daemon.stopwatch import Stopwatch
 from nova_hyper.spec.errors import (
+    Conflict,
     DiskFull,
     HyperError,
     HypervisorUnavailable,
@@ -34,8 +36,10 @@ from nova_hyper.spec.pod import ContainerState, ContainerStatus, Pod, PodSpec, P
 LOG = logging.getLogger(__name__)
 
 _AGREEMENT_S = 10.0
+_CUT_S = 0.5
 
 UP = (PodState.READY, PodState.RUNNING)
+HALF = (PodState.CREATING, PodState.DELETING)
 
 
 class Pods:
@@ -83,7 +87,8 @@ class Pods:
         """
         watch = Stopwatch()
         self._require_agreement()
-        _check_id(spec.id)
+        if not is_pod_id(spec.id):
+            raise InvalidRequest(f"the pod's id must be a UUID in lower case, not {spec.id!r}")
         images = [self._images.get(c.image) for c in spec.containers]
         launch.check(
             spec,
@@ -98,24 +103,22 @@ class Pods:
         draft = Pod(spec, PodState.CREATING, tuple(containers), created_at=time.time())
         watch.mark("request")
         while True:
-            entry = self._registry.claim(draft)
-            with self._holding(entry):
+            entry, new = self._registry.claim(draft)
+            with self._holding(entry, acquired=new):
+                if new:
+                    entry.watch = watch
+                    self._make(entry, images)
+                    return entry.pod, True
                 if entry.gone:  # another call made it, failed, and took it back
                     continue
-                if entry.pod is not draft:
+                if entry.pod.state not in HALF:
                     return entry.pod, False
-                entry.watch = watch
-                self._make(entry, images)
-                return entry.pod, True
+                self.remove(entry)  # it could not be removed whole before
 
     def _make(self, entry: Entry, images: list[Image]) -> None:
         steps = [
-            plan.Step("record", lambda: self._save(entry), lambda: self._forget(entry)),
-            plan.Step(
-                "images",
-                lambda: self._lease(entry),
-                lambda: self._images.release(entry.id),
-            ),
+            plan.Step("record", lambda: self._save(entry), lambda: self._clear(entry)),
+            plan.Step("images", lambda: self._lease(entry)),
             *self._sandboxes.disk_steps(entry),
             *self._sandboxes.boot_steps(entry, images),
             plan.Step("ready", lambda: self._ready(entry)),
@@ -127,25 +130,17 @@ class Pods:
             raise
 
     def _run(self, entry: Entry, steps: list[plan.Step]) -> None:
-        try:
-            plan.run(steps, entry.watch.mark)
-        except OSError as exc:
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(
-                    "no room on the host's disk for the pod's files; free space or use another "
-                    "host"
-                ) from exc
-            raise
+        def done(step: str) -> None:
+            entry.watch.mark(step)
+            if entry.doomed and step != steps[-1].name:
+                raise Conflict(f"pod {entry.pod.spec.name} was deleted while it was started")
+
+        with _disk_errors():
+            plan.run(steps, done)
 
     def _lease(self, entry: Entry) -> None:
         for container in entry.pod.containers:
             self._images.acquire(container.image_id, entry.id)
-
-    def _forget(self, entry: Entry) -> None:
-        try:
-            self._repository.remove(entry.id)
-        finally:
-            self._registry.drop(entry)
 
     def _ready(self, entry: Entry) -> None:
         containers = tuple(_fresh(c) for c in entry.pod.containers)
@@ -169,17 +164,23 @@ class Pods:
             return self._boot(entry, nics, dns)
 
     def _boot(self, entry: Entry, nics: tuple[Nic, ...] | None, dns: Dns | None) -> Pod:
-        if entry.pod.state in UP:
-            return entry.pod
+        before = entry.pod
+        if before.state in UP:
+            return before
         entry.watch = Stopwatch()
-        spec = entry.pod.spec.replaced(nics=nics, dns=dns)
-        entry.update(spec=spec, timeline=(), started_at=None)
-        # What a killed QEMU or an interrupted boot has left.
-        self._sandboxes.destroy(entry)
-        images = [self._images.get(c.image_id) for c in entry.pod.containers]
-        entry.watch.mark("request")
-        steps = self._sandboxes.boot_steps(entry, images)
-        self._run(entry, [*steps, plan.Step("ready", lambda: self._ready(entry))])
+        spec = before.spec.replaced(nics=nics, dns=dns)
+        images = [self._images.get(c.image_id) for c in before.containers]
+        launch.check_devices(spec, images)
+        try:
+            entry.update(spec=spec, timeline=(), started_at=None)
+            # What a killed QEMU or an interrupted boot has left.
+            self._sandboxes.destroy(entry)
+            entry.watch.mark("request")
+            steps = self._sandboxes.boot_steps(entry, images)
+            self._run(entry, [*steps, plan.Step("ready", lambda: self._ready(entry))])
+        except BaseException:
+            entry.pod = before
+            raise
         return entry.pod
 
     def start(self, ref: str) -> Pod:
@@ -194,17 +195,20 @@ class Pods:
                     self._sandboxes.ask(entry, "container.start", name=container.name)
             except HyperError as exc:
                 self._sandboxes.destroy(entry)
-                self.settle(entry, PodState.STOPPED, EventKind.STOPPED, None, exc.message)
+                self.settle(entry, PodState.STOPPED, EventKind.STOPPED, (), exc.message)
                 raise
             entry.watch.mark("started")
             running = tuple(
-                ContainerStatus(c.name, c.image, c.image_id, ContainerState.RUNNING)
-                for c in entry.pod.containers
+                dataclasses.replace(c, state=ContainerState.RUNNING) for c in entry.pod.containers
             )
-            entry.update(state=PodState.RUNNING, containers=running, started_at=time.time())
-            self._save(entry)
-            self._events.append(EventKind.STARTED, entry.id, entry.pod.spec.name)
+            self.started(entry, running)
             return entry.pod
+
+    def started(self, entry: Entry, containers: tuple[ContainerStatus, ...]) -> None:
+        """Write down that the containers run, and tell; the lock is held."""
+        entry.update(state=PodState.RUNNING, containers=containers, started_at=time.time())
+        self.note(entry)
+        self._events.append(EventKind.STARTED, entry.id, entry.pod.spec.name)
 
     def stop(self, ref: str, grace_s: float | None = None, force: bool = False) -> Pod:
         """Stop a pod: the stop signal, *grace_s* seconds, SIGKILL; *force*: at once."""
@@ -214,37 +218,48 @@ class Pods:
             grace = self._settings.stop_timeout if grace_s is None else grace_s
             if force:
                 self._sandboxes.destroy(entry)
-                code = None
+                codes: tuple[int | None, ...] = ()
             else:
-                code = self._sandboxes.shut_down(entry, grace)
-            self.settle(entry, PodState.STOPPED, EventKind.STOPPED, code, "stopped on request")
+                codes = self._sandboxes.shut_down(entry, grace)
+            self.settle(entry, PodState.STOPPED, EventKind.STOPPED, codes, "stopped on request")
             return entry.pod
 
     def settle(
-        self, entry: Entry, state: PodState, kind: EventKind, code: int | None, message: str
+        self,
+        entry: Entry,
+        state: PodState,
+        kind: EventKind,
+        codes: tuple[int | None, ...],
+        message: str,
     ) -> None:
-        """Write down that a pod is no longer up, and tell; the lock is held."""
+        """Write down that a pod is no longer up, and tell; the lock is held.
+
+        *codes* are the exit codes of the containers in their order, or none.
+        """
+        known = codes or (None,) * len(entry.pod.containers)
         containers = tuple(
-            ContainerStatus(
-                c.name, c.image, c.image_id, ContainerState.EXITED, code if i == 0 else c.exit_code
-            )
-            for i, c in enumerate(entry.pod.containers)
+            dataclasses.replace(c, state=ContainerState.EXITED, exit_code=code)
+            for c, code in zip(entry.pod.containers, known, strict=True)
         )
         entry.update(
             state=state,
             containers=containers,
-            exit_code=code,
+            exit_code=known[0],
             message=message,
             stopped_at=time.time(),
         )
+        self.note(entry)
+        self._events.append(kind, entry.id, entry.pod.spec.name, known[0], message)
+        LOG.info("pod %s (%s): %s", entry.id, entry.pod.spec.name, message)
+
+    def note(self, entry: Entry) -> None:
+        """Save the record of a pod whose micro-VM tells as much; the lock is held."""
         try:
             self._save(entry)
         except OSError as exc:
-            # A full disk must not keep a pod from being stopped: after a restart of the daemon
-            # the micro-VM is found gone and the pod is settled again.
+            # A full disk must not keep a pod from being started or stopped: after a restart of
+            # the daemon the micro-VM is looked at, and the record put right.
             LOG.error("cannot write the record of pod %s: %s", entry.id, exc)
-        self._events.append(kind, entry.id, entry.pod.spec.name, code, message)
-        LOG.info("pod %s (%s): %s", entry.id, entry.pod.spec.name, message)
 
     def delete(self, ref: str) -> None:
         """Remove a pod and all it has; it may run, or be half made.
@@ -253,27 +268,40 @@ class Pods:
         """
         entry = self._registry.get(ref)
         self._require_agreement()
-        if not entry.lock.acquire(blocking=False):
-            # Somebody waits for this guest to boot or to stop: end the wait.
-            self._hypervisor.destroy(entry.id)
-            entry.lock.acquire()
+        self._seize(entry)
+        with self._holding(entry, acquired=True), _disk_errors():
+            if not entry.gone:  # a call that made it, and was cut, has taken it back
+                self.remove(entry)
+
+    def _seize(self, entry: Entry) -> None:
+        """Take the lock, and end the wait of whoever has it for the guest to boot or to stop."""
+        entry.doomed = True
         try:
-            if entry.gone:
-                raise PodNotFound(f"pod {ref} is gone already")
-            self.remove(entry)
-        finally:
-            entry.lock.release()
+            while not entry.lock.acquire(timeout=_CUT_S):
+                # Again and again: the call may be about to launch the micro-VM.
+                self._hypervisor.destroy(entry.id)
+        except BaseException:
+            entry.doomed = False
+            raise
 
     def remove(self, entry: Entry) -> None:
         """Remove everything of a pod; the lock is held.  May be repeated after a failure."""
+        self._clear(
+            entry,
+            lambda: self._events.append(EventKind.DELETED, entry.id, entry.pod.spec.name),
+        )
+
+    def _clear(self, entry: Entry, tell: Callable[[], object] = lambda: None) -> None:
+        # From here on it can only go: where this fails, the monitor tries again.
         if entry.pod.state is not PodState.DELETING:
             entry.update(state=PodState.DELETING)
             with contextlib.suppress(OSError):  # a full disk: deleting is what makes room
                 self._save(entry)
         self._sandboxes.destroy(entry)
         self._images.release(entry.id)
-        self._events.append(EventKind.DELETED, entry.id, entry.pod.spec.name)
-        self._forget(entry)
+        tell()
+        self._repository.remove(entry.id)
+        self._registry.drop(entry)
 
     def console(self, ref: str, max_bytes: int) -> bytes:
         """Return the last *max_bytes* of what the containers printed."""
@@ -294,31 +322,37 @@ class Pods:
         entry = self._registry.get(ref)
         self._require_agreement()
         with self._holding(entry):
-            if entry.gone or entry.pod.state is PodState.DELETING:
+            if entry.gone or entry.pod.state in HALF:
                 raise PodNotFound(f"pod {ref} is being deleted")
-            yield entry
+            with _disk_errors():
+                yield entry
 
     @contextlib.contextmanager
-    def _holding(self, entry: Entry) -> Iterator[None]:
-        with entry.lock:
+    def _holding(self, entry: Entry, *, acquired: bool = False) -> Iterator[None]:
+        if not acquired:
+            entry.lock.acquire()
+        try:
             yield
-        # What happened to the guest meanwhile was left for now.
-        self.on_released(entry)
+        finally:
+            entry.lock.release()
+            # What happened to the guest meanwhile was left for now.
+            self.on_released(entry)
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                "no room on the host's disk for the pod's files; free space or use another host"
+            ) from exc
+        raise HyperError(f"the pod's files on the host cannot be used: {exc}") from exc
 
 
 def _fresh(container: ContainerStatus) -> ContainerStatus:
-    return ContainerStatus(
-        container.name, container.image, container.image_id, ContainerState.CREATED
-    )
-
-
-def _check_id(pod_id: str) -> None:
-    try:
-        if str(uuid.UUID(pod_id)) == pod_id:
-            return
-    except ValueError:
-        pass
-    raise InvalidRequest(f"the pod's id must be a UUID in lower case, not {pod_id!r}")
+    return dataclasses.replace(container, state=ContainerState.CREATED, exit_code=None)
 
 
 def _tail(path: Path, max_bytes: int) -> bytes:
