@@ -17,7 +17,7 @@ def parse_json(raw: bytes, what: str) -> Any:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as exc:
-        raise ImageInvalid(f"{what} is not valid JSON ({type(exc).__name__})") from None
+        raise ImageInvalid(f"{what} is not valid JSON ({str(exc)[:100]})") from None
 
 
 def an_object(value: Any, what: str) -> dict[str, Any]:

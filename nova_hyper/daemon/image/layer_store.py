@@ -28,13 +28,15 @@ class LayerFacts:
     """``size`` and ``unpacked_size`` as in :class:`nova_hyper.spec.image.Layer`.
 
     ``entries`` is 0 for a layer that changes nothing; ``implied`` tells whether
-    it has directories, other than the root, without an entry of their own.
+    it has directories, other than the root, without an entry of their own, and
+    ``opaque`` whether nothing of the layers below it is left.
     """
 
     size: int
     unpacked_size: int
     entries: int
     implied: bool
+    opaque: bool
     format: int = _FORMAT
 
 
@@ -101,6 +103,7 @@ class LayerStore:
                 unpacked_size=converted.unpacked_size,
                 entries=converted.entries,
                 implied=bool(skeleton.implied - {b""}),
+                opaque=b"" in skeleton.opaque,
             )
             try:
                 self._write(converted.diff_id, _SKELETON, dump_skeleton(skeleton))

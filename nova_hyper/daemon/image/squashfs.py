@@ -98,20 +98,13 @@ class SquashfsWriter:
         ids, id_index = index_blocks(tables.ids, at)
         id_table = at + len(ids)
         at = id_table + len(id_index)
+        head = struct.pack("<QII", at, len(tables.xattr_ids) // 16, 0)
         parts = [tables.inodes, tables.listings, exports, export_index, ids, id_index]
-        flags = _FLAGS
-        if self._compression is None:
-            flags |= fmt.FLAG_RAW_DATA
-        if tables.xattr_ids:
-            head = struct.pack("<QII", at, len(tables.xattr_ids) // 16, 0)
-            at += len(tables.xattrs)
-            xattr_ids, xattr_index = index_blocks(tables.xattr_ids, at)
-            xattr_table = at + len(xattr_ids)
-            at = xattr_table + len(head) + len(xattr_index)
-            parts += [tables.xattrs, xattr_ids, head, xattr_index]
-        else:
-            flags |= fmt.FLAG_NO_XATTRS
-            xattr_table = fmt.NO_TABLE
+        at += len(tables.xattrs)
+        xattr_ids, xattr_index = index_blocks(tables.xattr_ids, at)
+        xattr_table = at + len(xattr_ids)
+        at = xattr_table + len(head) + len(xattr_index)
+        parts += [tables.xattrs, xattr_ids, head, xattr_index]
         # Block devices and loop devices have whole sectors.
         parts.append(bytes(-at % _PAD))
         for part in parts:
@@ -121,7 +114,7 @@ class SquashfsWriter:
             fmt.pack_superblock(
                 inodes=len(tables.exports) // 8,
                 compressor=self._compression.number if self._compression else fmt.GZIP,
-                flags=flags,
+                flags=_FLAGS if self._compression else _FLAGS | fmt.FLAG_RAW_DATA,
                 ids=len(tables.ids) // 4,
                 root=tables.root,
                 used=at,

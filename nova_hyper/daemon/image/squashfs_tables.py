@@ -9,6 +9,9 @@ from nova_hyper.daemon.image import squashfs_format as fmt
 from nova_hyper.daemon.image.inode import Directory, Inode, Xattrs
 from nova_hyper.spec.errors import ImageInvalid
 
+_PLACEHOLDER: Xattrs = ((b"user.none", b""),)
+"""A set that no inode refers to."""
+
 
 class MetadataTable:
     """Metadata in blocks of 8 KiB, stored as they are.
@@ -99,6 +102,9 @@ class _XattrSets:
         self._items = bytearray()
         self._table = MetadataTable()
 
+    def __len__(self) -> int:
+        return len(self._index)
+
     def index(self, xattrs: Xattrs) -> int:
         if not xattrs:
             return fmt.NO_INDEX
@@ -158,6 +164,9 @@ def build_tables(root: Directory) -> Tables:
             )
         )
         put_ref(refs, 8 * (directory.number - 1), directory.ref)
+    if not xattrs:
+        # Without any, the kernel answers listxattr() with "not supported" rather than "none".
+        xattrs.index(_PLACEHOLDER)
     stored_xattrs, xattr_ids = xattrs.pack()
     return Tables(
         inodes=inodes.close(),

@@ -211,6 +211,9 @@ class ImageStore:
             # Of a repeated layer only the topmost has an effect; an empty one has none.
             if facts and facts.entries and diff_id not in diff_ids:
                 diff_ids.appendleft(diff_id)
+            if facts and facts.opaque:
+                # overlayfs has no opaque roots.
+                break
         if len(diff_ids) > 1 and any(self._facts(d).implied for d in diff_ids):
             directories = completion([self._layers.skeleton(d) for d in diff_ids])
             if directories:
