@@ -14,13 +14,14 @@ from pathlib import Path
 from nova_hyper.daemon.guest.assets import GuestAssets
 from nova_hyper.daemon.hypervisor.facts import Facts
 from nova_hyper.daemon.hypervisor.probe import Verdict
-from nova_hyper.spec.errors import GuestMissing
+from nova_hyper.spec.errors import GuestMissing, HyperError, HypervisorUnavailable
 from nova_hyper.spec.host import Host
 
 LOG = logging.getLogger(__name__)
 
 _GIB = 1024**3
 _KIB = 1024
+_AGAIN_S = 60.0
 # Beside the guest's own memory: QEMU's heap and devices, and under TCG the translated code.
 _OVERHEAD_MIB = {"kvm": 24, "qemu": 96}
 # As container images and Go name architectures.
@@ -46,8 +47,11 @@ class HostPlatform:
         self._overhead_mib = overhead_mib
         self._min_memory_mib = min_memory_mib
         self._lock = threading.Lock()
+        # Of its own: a trial boot takes seconds, which facts must not wait for.
+        self._judging = threading.Lock()
         self._facts: Facts | None = None
         self._verdict: Verdict | None = None
+        self._failed: tuple[float, HyperError] | None = None
 
     def facts(self) -> Facts:
         """Return what libvirt says of the host.
@@ -63,19 +67,35 @@ class HostPlatform:
         """Read the facts anew: libvirt was restarted, perhaps upgraded."""
         facts = self._read_facts()
         with self._lock:
-            self._facts = facts
+            if facts != self._facts:
+                self._facts, self._verdict = facts, None
 
     def verdict(self) -> Verdict:
         """Return which accelerator works here, trying it out when nobody has.
 
         :raises HyperError: when it cannot be tried now (no guest, no libvirt).
         """
-        facts = self.facts()
-        with self._lock:
-            if self._verdict is None:
-                self._verdict = self._judge(facts)
-                LOG.info("virt_type is %s: %s", self._verdict.virt_type, self._verdict.reason)
-            return self._verdict
+        with self._judging:
+            facts, verdict = self.facts(), self._verdict
+            if verdict is None:
+                verdict = self._try(facts)
+                LOG.info("virt_type is %s: %s", verdict.virt_type, verdict.reason)
+                with self._lock:
+                    if facts == self._facts:
+                        self._verdict = verdict
+            return verdict
+
+    def _try(self, facts: Facts) -> Verdict:
+        if self._failed is not None and time.monotonic() < self._failed[0]:
+            raise type(self._failed[1])(self._failed[1].message)
+        try:
+            return self._judge(facts)
+        except (GuestMissing, HypervisorUnavailable):
+            raise
+        except HyperError as exc:
+            # It took a guest many seconds not to boot: not again for every question.
+            self._failed = (time.monotonic() + _AGAIN_S, exc)
+            raise
 
     def virt_type(self) -> str:
         return self.verdict().virt_type
@@ -93,16 +113,20 @@ class HostPlatform:
     def describe(self, pods: int) -> Host:
         """Return the facts for clients; *pods* is how many there are.
 
-        :raises HypervisorUnavailable: when libvirt is away and never was there.
+        :raises HypervisorUnavailable: when libvirt is away, and never was there or
+            is needed to find out the accelerator.
         """
         facts = self.facts()
         disk = shutil.disk_usage(self._state_dir)
+        kernel = agent = ""
         try:
             verdict = self.verdict()
             assets = self._assets()
             kernel, agent = assets.kernel_version, assets.agent_version
-        except GuestMissing as exc:
-            verdict, kernel, agent = Verdict("qemu", exc.message), "", ""
+        except HypervisorUnavailable:
+            raise
+        except HyperError as exc:
+            verdict = Verdict("qemu", exc.message)
         overhead = self._overhead_mib or _OVERHEAD_MIB[verdict.virt_type]
         return Host(
             hostname=socket.gethostname(),

@@ -30,6 +30,8 @@ _GONE = {
     libvirt.VIR_ERR_INVALID_CONN,
     libvirt.VIR_ERR_NO_CONNECT,
 }
+_NETWORK = (libvirt.VIR_FROM_NETWORK, libvirt.VIR_FROM_INTERFACE)
+_NETWORK_WORDS = ("bridge", "ovs-vsctl", "tap device", "network interface", "mtu")
 
 
 class LibvirtHypervisor:
@@ -44,7 +46,8 @@ class LibvirtHypervisor:
         self._prefix = prefix
 
     @contextlib.contextmanager
-    def _connected(self) -> Iterator[libvirt.virConnect]:
+    def _connected(self, nics: bool = False) -> Iterator[libvirt.virConnect]:
+        """Give the connection and translate its errors; *nics*: interfaces may be the reason."""
         connection = self._connection.get()
         try:
             yield connection
@@ -54,7 +57,7 @@ class LibvirtHypervisor:
                 raise HypervisorUnavailable(
                     f"libvirt went away during the request: {exc}; try again"
                 ) from exc
-            raise _translate(exc) from exc
+            raise _translate(exc, nics) from exc
 
     @staticmethod
     def _is_broken(connection: libvirt.virConnect, exc: libvirt.libvirtError) -> bool:
@@ -69,7 +72,7 @@ class LibvirtHypervisor:
         """See :meth:`nova_hyper.daemon.ports.Hypervisor.launch`."""
         xml = to_xml(domain, self._prefix)
         LOG.debug("domain of pod %s: %s", domain.pod_id, xml)
-        with self._connected() as connection:
+        with self._connected(nics=bool(domain.nics)) as connection:
             handle = connection.defineXML(xml)
             try:
                 handle.create()
@@ -149,13 +152,12 @@ def qemu_pid(domain_name: str, runtime_dir: Path = Path("/run/libvirt/qemu")) ->
         return 0
 
 
-def _translate(exc: libvirt.libvirtError) -> HyperError:
+def _translate(exc: libvirt.libvirtError, nics: bool) -> HyperError:
     text = " ".join(str(exc).removeprefix("internal error: ").split())
     lowered = text.lower()
     if "cannot allocate memory" in lowered or exc.get_error_code() == libvirt.VIR_ERR_NO_MEMORY:
         return InsufficientMemory(f"the host cannot give the pod its memory: {text}")
-    network = {libvirt.VIR_FROM_NETWORK, libvirt.VIR_FROM_INTERFACE}
-    words = ("bridge", "ovs-vsctl", "tap device", "network interface", "mtu")
-    if exc.get_error_domain() in network or any(word in lowered for word in words):
+    of_network = exc.get_error_domain() in _NETWORK or any(w in lowered for w in _NETWORK_WORDS)
+    if nics and of_network:
         return NetworkFailed(f"a network interface of the pod could not be connected: {text}")
     return HypervisorFailed(f"libvirt refused: {text}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -14,6 +15,7 @@ from nova_hyper.spec.errors import HypervisorUnavailable
 LOG = logging.getLogger(__name__)
 
 _RETRY_S = 0.2
+_AGAIN_S = 5.0
 _KEEPALIVE_S = 5
 _KEEPALIVE_COUNT = 3
 
@@ -41,11 +43,12 @@ class Connection:
         self._on_connect = on_connect
         self._on_domain_event = on_domain_event
         self._patience = patience
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._connection: libvirt.virConnect | None = None
         self._lost = threading.Event()
         self._stopped = threading.Event()
         self._error = ""
+        self._callback: int | None = None
 
     def start(self) -> None:
         """Start libvirt's event loop and the thread that keeps the connection up."""
@@ -64,21 +67,18 @@ class Connection:
 
         :raises HypervisorUnavailable: when it does not come back in time.
         """
-        deadline = time.monotonic() + self._patience
-        while True:
-            connection = self._connection
-            if connection is not None:
-                return connection
-            if time.monotonic() >= deadline:
-                raise HypervisorUnavailable(
-                    f"libvirt does not answer at {self._uri}: {self._error or 'not connected'}; "
-                    "check that libvirtd runs"
-                )
-            time.sleep(_RETRY_S)
+        with self._changed:
+            self._changed.wait_for(lambda: self._connection is not None, self._patience)
+            if self._connection is not None:
+                return self._connection
+        raise HypervisorUnavailable(
+            f"libvirt does not answer at {self._uri}: {self._error or 'not connected'}; "
+            "check that libvirtd runs"
+        )
 
     def lost(self, connection: libvirt.virConnect) -> None:
         """Note that *connection* has broken."""
-        with self._lock:
+        with self._changed:
             if self._connection is connection:
                 self._connection = None
                 self._error = "the connection broke"
@@ -103,25 +103,41 @@ class Connection:
                 continue
             told = False
             LOG.info("connected to libvirt at %s", self._uri)
-            try:
-                self._on_connect()
-            except HypervisorUnavailable as exc:
-                LOG.warning("libvirt went away again: %s", exc)
-            except Exception:
-                LOG.exception("could not bring pods and libvirt into agreement")
+            while not self._lost.is_set() and not self._told():
+                self._lost.wait(_AGAIN_S)
             self._lost.wait()
             self._close(connection)
 
+    def _told(self) -> bool:
+        """Return whether *on_connect* could do all that it has to do."""
+        try:
+            self._on_connect()
+        except HypervisorUnavailable as exc:
+            LOG.warning("libvirt went away again: %s", exc)
+        except Exception:
+            LOG.exception("could not bring pods and libvirt into agreement; trying again")
+        else:
+            return True
+        return False
+
     def _open(self) -> libvirt.virConnect:
         connection = libvirt.open(self._uri)
-        connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
-        connection.registerCloseCallback(lambda c, _reason, _opaque: self.lost(connection), None)
-        connection.domainEventRegisterAny(
-            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
-        )
-        with self._lock:
-            self._lost.clear()
+        try:
+            # A connection without works as well, only its end is noticed later.
+            with contextlib.suppress(libvirt.libvirtError):
+                connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
+            connection.registerCloseCallback(lambda *_: self.lost(connection), None)
+            self._callback = connection.domainEventRegisterAny(
+                None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
+            )
+        except libvirt.libvirtError:
+            self._close(connection)
+            raise
+        with self._changed:
+            if not self._stopped.is_set():
+                self._lost.clear()
             self._connection = connection
+            self._changed.notify_all()
         return connection
 
     def _lifecycle(
@@ -135,10 +151,14 @@ class Connection:
         if event in (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_CRASHED):
             self._on_domain_event(domain.name())
 
-    @staticmethod
-    def _close(connection: libvirt.virConnect) -> None:
-        try:
-            connection.unregisterCloseCallback()
-            connection.close()
-        except libvirt.libvirtError as exc:
-            LOG.debug("closing a broken libvirt connection: %s", exc)
+    def _close(self, connection: libvirt.virConnect) -> None:
+        # Each by itself: a connection that is not told to forget its callbacks is never freed.
+        callback, self._callback = self._callback, None
+        steps: list[Callable[[], object]] = [connection.unregisterCloseCallback, connection.close]
+        if callback is not None:
+            steps.insert(0, lambda: connection.domainEventDeregisterAny(callback))
+        for step in steps:
+            try:
+                step()
+            except libvirt.libvirtError as exc:
+                LOG.debug("closing a broken libvirt connection: %s", exc)
