@@ -60,8 +60,9 @@ def unplug(instance: Any, network_info: Iterable[Mapping[str, Any]]) -> None:
             os_vif_exception.ExceptionBase,
             processutils.ProcessExecutionError,
         ) as exc:
-            LOG.exception("Cannot unplug the port %s", vif["id"], instance=instance)
-            failed = failed or exception.VifUnplugFailed(port=vif["id"], reason=_reason(exc))
+            error = exception.VifUnplugFailed(port=vif["id"], reason=_reason(exc))
+            LOG.error("%s", error, instance=instance)
+            failed = failed or error
     if failed is not None:
         raise failed
 

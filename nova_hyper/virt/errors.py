@@ -67,6 +67,17 @@ def building(instance: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def naming_image(image_meta: Any) -> Iterator[None]:
+    """Say which image it is that hyperd refuses in the body: it saw an archive only."""
+    try:
+        yield
+    except errors.ImageInvalid as error:
+        raise errors.ImageInvalid(
+            f"image {image_meta.id} cannot be used: {error.message}", **error.details
+        ) from error
+
+
+@contextlib.contextmanager
 def operating(
     instance: Any, failure: type[nova_exception.NovaException] | None = None
 ) -> Iterator[None]:

@@ -12,7 +12,6 @@ from oslo_log import log as logging
 from nova_hyper import exception
 from nova_hyper.client import Hyperd
 from nova_hyper.spec.errors import HyperError, ImageInUse, ImageNotFound
-from nova_hyper.spec.image import Image
 
 LOG = logging.getLogger(__name__)
 
@@ -51,8 +50,8 @@ class ImageCache:
         self._clock = clock
         self._unused_since: dict[str, float] = {}
 
-    def ensure(self, context: Any, image_id: str, checksum: str | None) -> tuple[Image, bool]:
-        """Return the image, and whether it had to be fetched.
+    def ensure(self, context: Any, image_id: str, checksum: str | None) -> tuple[str, bool]:
+        """Return the image's name in hyperd's store, and whether it had to be fetched.
 
         Two callers that want one image at once fetch it once.
 
@@ -64,8 +63,9 @@ class ImageCache:
             if present is not None:
                 return present, False
             LOG.info("Fetching the image %s from Glance", image_id)
-            chunks = self._chunks(context, image_id)
-            return self._hyperd.import_image(store_name(image_id, checksum), chunks), True
+            name = store_name(image_id, checksum)
+            self._hyperd.import_image(name, self._chunks(context, image_id))
+            return name, True
 
     def remove_unused(self, used_ids: set[str], min_age: float) -> None:
         """Remove the Glance images that no instance has used for *min_age* seconds.
@@ -92,17 +92,17 @@ class ImageCache:
             else:
                 LOG.info("Removed the unused image %s", name)
 
-    def _find(self, image_id: str, checksum: str | None) -> Image | None:
+    def _find(self, image_id: str, checksum: str | None) -> str | None:
         if checksum:
+            name = store_name(image_id, checksum)
             try:
-                return self._hyperd.image(store_name(image_id, checksum))
+                self._hyperd.image(name)
             except ImageNotFound:
                 return None
+            return name
         # Metadata kept with an instance have no checksum: any data of this image will do.
-        for image in self._hyperd.images():
-            if any(glance_id(name) == image_id for name in image.names):
-                return image
-        return None
+        names = (name for image in self._hyperd.images() for name in image.names)
+        return next((name for name in names if glance_id(name) == image_id), None)
 
     def _chunks(self, context: Any, image_id: str) -> Iterator[bytes]:
         """Return the image's data as Glance sends them.

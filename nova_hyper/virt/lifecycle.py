@@ -100,15 +100,16 @@ class Lifecycle:
             if reason is not None:
                 raise errors.abort(instance, reason)
             checksum = image_meta.checksum if image_meta.obj_attr_is_set("checksum") else None
-            image, _ = self._images.ensure(context, image_meta.id, checksum)
+            with errors.naming_image(image_meta):
+                image, _ = self._images.ensure(context, image_meta.id, checksum)
             try:
-                self._make(instance, image.id, network_info, power_on)
+                self._make(instance, image, network_info, power_on)
             except Exception:
                 with excutils.save_and_reraise_exception():
                     self._undo(instance, network_info)
 
-    def _make(self, instance: Any, image_id: str, network_info: Any, power_on: bool) -> None:
-        spec = podspec.build(instance, image_id, network_info)
+    def _make(self, instance: Any, image: str, network_info: Any, power_on: bool) -> None:
+        spec = podspec.build(instance, image, network_info)
         ports = wiring.awaited_ports(network_info) if power_on else []
         with wiring.wired(
             self._virtapi, instance, ports, self._wiring.timeout, self._wiring.fatal
@@ -175,7 +176,7 @@ class Lifecycle:
         try:
             plugging.unplug(instance, network_info or [])
         except nova_exception.NovaException as error:
-            LOG.error("Going on without: %s", error, instance=instance)
+            LOG.warning("Going on all the same: %s", error, instance=instance)
 
     def power_off(self, instance: Any, timeout: int) -> None:
         """Stop the containers: their stop signal, *timeout* seconds, SIGKILL; 0 is at once.

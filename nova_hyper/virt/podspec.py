@@ -14,8 +14,8 @@ _NOVA = "nova"
 _MAX_HOSTNAME = 63
 
 
-def build(instance: Any, image_id: str, network_info: Iterable[Mapping[str, Any]]) -> PodSpec:
-    """Return the pod of *instance*: one container of the image *image_id*.
+def build(instance: Any, image: str, network_info: Iterable[Mapping[str, Any]]) -> PodSpec:
+    """Return the pod of *instance*: one container of *image*, an id or a name in the store.
 
     The flavor gives vCPUs, memory (MiB) and the size of the writable layer
     (GiB; 0 is a tmpfs).
@@ -27,7 +27,7 @@ def build(instance: Any, image_id: str, network_info: Iterable[Mapping[str, Any]
     return PodSpec(
         id=instance.uuid,
         name=instance.name,
-        containers=(Container(name=CONTAINER_NAME, image=image_id),),
+        containers=(Container(name=CONTAINER_NAME, image=image),),
         vcpus=flavor.vcpus,
         memory_mib=flavor.memory_mb,
         root_gib=flavor.root_gb,

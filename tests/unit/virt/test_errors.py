@@ -8,7 +8,7 @@ from nova import exception as nova_exception
 from nova_hyper import exception
 from nova_hyper.spec import errors as spec_errors
 from nova_hyper.virt import errors
-from tests.unit.virt.instances import UUID, instance
+from tests.unit.virt.instances import IMAGE_ID, UUID, image_meta, instance
 
 # (error, does the build end for good)
 OF_BUILD = [
@@ -65,6 +65,16 @@ def test_a_port_that_is_not_wired_ends_the_build_with_its_own_sentence():
         errors.building(instance()),
     ):
         raise exception.VifNotWired(ports="p1", seconds=5)
+
+
+def test_a_refused_archive_is_named_and_still_what_it_was():
+    with (
+        pytest.raises(spec_errors.ImageInvalid) as caught,
+        errors.naming_image(image_meta()),
+    ):
+        raise spec_errors.ImageInvalid("no tar file", member="x")
+    assert str(caught.value) == f"image {IMAGE_ID} cannot be used: no tar file"
+    assert caught.value.details == {"member": "x"}
 
 
 def test_an_operation_on_what_is_not_there_is_an_unknown_instance():
