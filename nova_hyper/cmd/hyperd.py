@@ -46,15 +46,15 @@ def configuration(args: list[str]) -> cfg.ConfigOpts:
 
 def main() -> None:
     """Run until SIGTERM or SIGINT; pods go on when the daemon ends."""
-    conf = configuration(sys.argv[1:])
-    log.setup(conf, "hyperd")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     try:
+        conf = configuration(sys.argv[1:])
+        log.setup(conf, "hyperd")
         daemon = Daemon(conf)
         daemon.start()
-    except (HyperError, OSError) as exc:
+    except (HyperError, OSError, cfg.Error) as exc:
         LOG.error("hyperd cannot start: %s", exc)
         sys.exit(f"hyperd: {exc}")
     LOG.info("hyperd %s serves %s", version.release(), conf.api.socket)
@@ -63,6 +63,10 @@ def main() -> None:
     LOG.info("hyperd ends; pods go on")
     _tell_systemd("STOPPING=1")
     daemon.stop()
+    logging.shutdown()
+    # A call that waits for a guest must not keep the process: the next start puts right what is
+    # half done, as after a kill.
+    os._exit(0)
 
 
 def _tell_systemd(state: str) -> None:

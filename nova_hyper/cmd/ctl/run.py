@@ -13,13 +13,14 @@ from pathlib import Path
 from nova_hyper.client import HyperClient
 from nova_hyper.cmd.ctl import images, output
 from nova_hyper.spec import codec
-from nova_hyper.spec.errors import PodNotFound
+from nova_hyper.spec.errors import HyperError, PodNotFound
 from nova_hyper.spec.nic import Dns, Nic, NicKind, Route
 from nova_hyper.spec.pod import Container, Pod, PodSpec, PodState
 
 _POLL_S = 0.1
 _CONSOLE_BYTES = 1 << 20
 _OVERLAP = 4096
+_FITS = 200
 
 
 def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,11 +67,13 @@ def _run(client: HyperClient, args: argparse.Namespace) -> int:
         image = images.load_archive(client, image, None).id
     else:
         image = client.image(image).id
-    pod = client.create_pod(_spec(args, image))
+    spec = _spec(args, image)
     try:
-        pod = client.start_pod(pod.spec.id)
+        client.create_pod(spec)
+        pod = client.start_pod(spec.id)
     except BaseException:
-        client.delete_pod(pod.spec.id)
+        with contextlib.suppress(HyperError):
+            client.delete_pod(spec.id)
         raise
     if args.detach:
         if args.output == "table":
@@ -152,9 +155,27 @@ def _follow(client: HyperClient, pod: Pod, remove: bool) -> int:
 def _show_new(client: HyperClient, pod_id: str, shown: bytes) -> bytes:
     """Print what the console has beyond *shown*, and return what it ends with now."""
     data = client.console(pod_id, _CONSOLE_BYTES)
-    tail = shown[-_OVERLAP:]
-    at = data.rfind(tail) if tail else 0
-    new = data[at + len(tail) :] if at >= 0 else data
-    sys.stdout.buffer.write(new)
+    sys.stdout.buffer.write(data[overlap(shown, data) :])
     sys.stdout.flush()
     return data
+
+
+def overlap(before: bytes, now: bytes) -> int:
+    """Return how much of the beginning of *now* is what *before* ends with.
+
+    Both are the last part of one growing output, read one after the other.
+    """
+    if now.startswith(before):
+        return len(before)
+    # The beginning has gone: the least shift that fits.
+    tail = before[-_OVERLAP:]
+    end = len(now)
+    for _ in range(_FITS):
+        at = now.rfind(tail, 0, end)
+        if at < 0:
+            break
+        common = at + len(tail)
+        if before.endswith(now[:common]):
+            return common
+        end = common - 1
+    return 0

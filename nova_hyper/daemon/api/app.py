@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import IO, Any
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
@@ -73,7 +73,7 @@ class App:
             document.check_body(operation, body)
             arguments["body"] = body
         elif operation.id == "import_image":
-            arguments["stream"] = request.stream
+            arguments["stream"] = _Upload(request.stream)
         status, value = getattr(self._handlers, operation.id)(**arguments)
         if isinstance(value, bytes):
             return Response(value, status, content_type="application/octet-stream")
@@ -82,15 +82,32 @@ class App:
         return _json(value, status)
 
     def _body(self, request: Request, operation: document.Operation) -> Any:
-        raw = request.stream.read(self._max_body + 1)
+        upload = _Upload(request.stream)
+        raw = b""
+        while len(raw) <= self._max_body and (part := upload.read(self._max_body + 1 - len(raw))):
+            raw += part
         if len(raw) > self._max_body:
             raise InvalidRequest(f"the body is larger than {self._max_body} bytes")
         if not raw and not operation.body_required:
             return {}
+        return document.parse_json(raw)
+
+
+class _Upload:
+    """The body of a request as it comes: errors of the connection become ours."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most *size* bytes, and none at the end only.
+
+        :raises InvalidRequest: when the client stops in the middle.
+        """
         try:
-            return json.loads(raw)
-        except ValueError as exc:
-            raise InvalidRequest(f"the body is not JSON: {exc}") from None
+            return self._stream.read(size)
+        except (HTTPException, OSError, ValueError) as exc:
+            raise InvalidRequest("the client stopped in the middle of its request") from exc
 
 
 def _json(value: Any, status: int) -> Response:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
@@ -15,6 +18,20 @@ from nova_hyper.spec.errors import InvalidRequest
 
 _METHODS = ("get", "post", "put", "patch", "delete")
 _CASTS = {"integer": int, "number": float}
+_MESSAGE = 400
+
+
+def _pattern(
+    _validator: Any, pattern: str, instance: Any, _schema: Any
+) -> Iterator[jsonschema.ValidationError]:
+    # Patterns of JSON Schema are ECMA 262's, where $ is only the end; Python's also matches
+    # before a last newline.
+    exact = pattern[:-1] + r"\Z" if pattern.endswith("$") else pattern
+    if isinstance(instance, str) and not re.search(exact, instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, {"pattern": _pattern})
 
 
 @functools.cache
@@ -61,11 +78,28 @@ def operations() -> list[Operation]:
 
 
 @functools.cache
-def _validator(pointer: str) -> jsonschema.Draft202012Validator:
+def _validator(pointer: str) -> Any:
     operation = next(o for o in operations() if o.id == pointer)
     # The schema's "#/components/..." references resolve in the document around it.
     schema = {"components": document()["components"], **(operation.body or {})}
-    return jsonschema.Draft202012Validator(schema)
+    return _Validator(schema)
+
+
+def parse_json(raw: bytes) -> Any:
+    """Return what a JSON body says.
+
+    :raises InvalidRequest: when it is not JSON as in RFC 8259, which has no NaN.
+    """
+    try:
+        return json.loads(raw, parse_constant=_no_constant)
+    except ValueError as exc:
+        raise InvalidRequest(f"the body is not JSON: {exc}") from None
+    except RecursionError:
+        raise InvalidRequest("the body is nested too deeply") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def check_body(operation: Operation, body: Any) -> None:
@@ -76,7 +110,15 @@ def check_body(operation: Operation, body: Any) -> None:
     error = jsonschema.exceptions.best_match(_validator(operation.id).iter_errors(body))
     if error is not None:
         where = error.json_path.removeprefix("$").removeprefix(".") or "the body"
-        raise InvalidRequest(f"{where}: {error.message}")
+        raise InvalidRequest(f"{where}: {_short(error.message)}")
+
+
+def _short(message: str) -> str:
+    """Return *message*, which repeats what the client sent, in a length for people."""
+    if len(message) <= _MESSAGE:
+        return message
+    half = _MESSAGE // 2
+    return f"{message[:half]} ... {message[-half:]}"
 
 
 def check_query(operation: Operation, args: Mapping[str, str]) -> dict[str, Any]:
@@ -95,11 +137,13 @@ def check_query(operation: Operation, args: Mapping[str, str]) -> dict[str, Any]
             continue
         try:
             value: Any = _CASTS.get(schema["type"], str)(args[name])
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(value)
         except ValueError:
             raise InvalidRequest(
                 f"query parameter {name} must be of type {schema['type']}"
             ) from None
-        for error in jsonschema.Draft202012Validator(schema).iter_errors(value):
-            raise InvalidRequest(f"query parameter {name}: {error.message}")
+        for error in _Validator(schema).iter_errors(value):
+            raise InvalidRequest(f"query parameter {name}: {_short(error.message)}")
         values[name] = value
     return values

@@ -6,7 +6,7 @@ A handler returns the HTTP status and the body: plain JSON types, bytes, or None
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol, TypeVar
 
 from nova_hyper import version
 from nova_hyper.daemon.api.document import document
@@ -20,12 +20,19 @@ from nova_hyper.spec.nic import Dns, Nic
 from nova_hyper.spec.pod import PodSpec
 
 Answer = tuple[int, Any]
+T = TypeVar("T")
+
+
+class Upload(Protocol):
+    """The body of a request, as it comes."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class ImageUses(Protocol):
     """The image store as the API uses it."""
 
-    def import_archive(self, stream: BinaryIO, name: str | None = None) -> tuple[Image, bool]: ...
+    def import_archive(self, stream: Upload, name: str | None = None) -> tuple[Image, bool]: ...
 
     def list(self) -> list[Image]: ...
 
@@ -57,7 +64,7 @@ class Handlers:
     def list_images(self) -> Answer:
         return 200, {"images": codec.encode(self._images.list())}
 
-    def import_image(self, name: str | None, stream: BinaryIO) -> Answer:
+    def import_image(self, name: str | None, stream: Upload) -> Answer:
         image, made = self._images.import_archive(stream, name)
         return (201 if made else 200), codec.encode(image)
 
@@ -72,11 +79,7 @@ class Handlers:
         return 200, {"pods": codec.encode(self._pods.all())}
 
     def create_pod(self, body: dict[str, Any]) -> Answer:
-        try:
-            spec = codec.decode(PodSpec, body)
-        except ValueError as exc:
-            raise InvalidRequest(str(exc)) from None
-        pod, made = self._pods.create(spec)
+        pod, made = self._pods.create(_decode(PodSpec, body))
         return (201 if made else 200), codec.encode(pod)
 
     def show_pod(self, ref: str) -> Answer:
@@ -87,8 +90,8 @@ class Handlers:
         return 204, None
 
     def boot_pod(self, ref: str, body: dict[str, Any]) -> Answer:
-        nics = codec.decode(tuple[Nic, ...], body["nics"]) if "nics" in body else None
-        dns = codec.decode(Dns, body["dns"]) if "dns" in body else None
+        nics = tuple(_decode(Nic, nic) for nic in body["nics"]) if "nics" in body else None
+        dns = _decode(Dns, body["dns"]) if "dns" in body else None
         return 200, codec.encode(self._pods.boot(ref, nics, dns))
 
     def start_pod(self, ref: str) -> Answer:
@@ -103,3 +106,11 @@ class Handlers:
 
     def read_events(self, after: int, wait: float) -> Answer:
         return 200, codec.encode(self._events.after(after, wait))
+
+
+def _decode(cls: type[T], body: Any) -> T:
+    """Return the *cls* of a body that fits the document, which leaves room: 1.0 is an integer."""
+    try:
+        return codec.decode(cls, body)
+    except ValueError as exc:
+        raise InvalidRequest(str(exc)) from None

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import cheroot.server
 from cheroot import wsgi
 
 LOG = logging.getLogger(__name__)
@@ -18,6 +19,10 @@ LOG = logging.getLogger(__name__)
 _MODE_GROUP = 0o660
 _MODE_OWNER = 0o600
 _BACKLOG = 128
+# A client may pause in the middle of an archive: Glance reads it from somewhere, too.
+_SILENCE_S = 120
+_MAX_HEADERS = 64 * 1024
+_FINISH_S = 5
 
 
 class Server:
@@ -31,7 +36,14 @@ class Server:
     def __init__(self, app: Any, path: Path, group: str, threads: int) -> None:
         self._path = path
         self._group = group
-        self._server = _UnixServer(str(path), app, numthreads=threads, request_queue_size=_BACKLOG)
+        self._server = _UnixServer(
+            str(path),
+            app,
+            numthreads=threads,
+            request_queue_size=_BACKLOG,
+            timeout=_SILENCE_S,
+            shutdown_timeout=_FINISH_S,
+        )
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -46,18 +58,36 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving and remove the socket."""
+        """Remove the socket and stop serving; does not wait long for calls under way."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
-        self._server.stop()
+        # It waits for every call, and one may wait for a day of grace; what a call that is cut
+        # leaves is put right at the next start.
+        stopping = threading.Thread(target=self._server.stop, name="api-stop", daemon=True)
+        stopping.start()
+        stopping.join(timeout=2 * _FINISH_S)
+        if stopping.is_alive():
+            LOG.warning("calls under way are cut; the next start puts right what they leave")
         if self._thread is not None:
-            self._thread.join(timeout=5)
+            self._thread.join(timeout=_FINISH_S)
+
+
+class _Connection(cheroot.server.HTTPConnection):
+    RequestHandlerClass = type(
+        "OneRequest",
+        (cheroot.server.HTTPRequest,),
+        # Otherwise cheroot reads the rest of a refused archive, into memory, for the sake of a
+        # next request; a connection costs a tenth of a millisecond.
+        {"close_connection": True},
+    )
 
 
 class _UnixServer(wsgi.Server):
     """cheroot's server on a socket made by us: cheroot's own would be open to everyone."""
 
     version = "hyperd"
+    max_request_header_size = _MAX_HEADERS
+    ConnectionClass = _Connection
     listening: socket.socket
 
     def bind_unix_socket(self, _bind_addr: str) -> socket.socket:
@@ -72,19 +102,27 @@ def _listen(path: Path, group: str) -> socket.socket:
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o177)
     try:
-        listening.bind(str(temporary))
-    finally:
-        os.umask(mask)
+        mask = os.umask(0o177)
+        try:
+            listening.bind(str(temporary))
+        finally:
+            os.umask(mask)
+        _allow(temporary, path, group)
+        listening.listen(_BACKLOG)
+        os.replace(temporary, path)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _allow(socket_file: Path, path: Path, group: str) -> None:
     try:
         gid = grp.getgrnam(group).gr_gid
     except KeyError:
-        LOG.warning("there is no group %s, so only %s may use %s", group, os.getuid(), path)
-        os.chmod(temporary, _MODE_OWNER)
+        LOG.warning("there is no group %s, so only user %s may use %s", group, os.getuid(), path)
+        socket_file.chmod(_MODE_OWNER)
     else:
-        os.chown(temporary, -1, gid)
-        os.chmod(temporary, _MODE_GROUP)
-    listening.listen(_BACKLOG)
-    os.replace(temporary, path)
-    return listening
+        os.chown(socket_file, -1, gid)
+        socket_file.chmod(_MODE_GROUP)
