@@ -44,7 +44,7 @@ class ConvertedLayer:
     size: int
     unpacked_size: int
     entries: int
-    skeleton: Skeleton
+    skeleton: Skeleton = dataclasses.field(repr=False)
     dropped_xattrs: tuple[str, ...] = ()
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from nova_hyper.spec.errors import ImageInvalid
 
 MAX_COMPONENT = 255
 """Bytes of one name (NAME_MAX of Linux)."""
 MAX_PATH = 4096
 """Bytes of a whole path (PATH_MAX of Linux)."""
+
+_UNUSUAL = re.compile(rb"(?:^|/)\.{0,2}/|(?:^|/)\.{1,2}$|^$")
+"""An empty component (other than after a last slash), ``.`` or ``..``."""
 
 
 def printable(name: bytes) -> str:
@@ -30,6 +35,8 @@ def components(name: bytes) -> list[bytes]:
             f"the path {printable(name)} is {len(name)} bytes long; "
             f"at most {MAX_PATH} are possible"
         )
+    if len(name) <= MAX_COMPONENT and not _UNUSUAL.search(name):
+        return name.removesuffix(b"/").split(b"/")
     parts: list[bytes] = []
     for part in name.split(b"/"):
         if part in (b"", b"."):

@@ -12,6 +12,7 @@ program ever reads the stream and understands it differently.
 from __future__ import annotations
 
 import dataclasses
+import struct
 from collections.abc import Iterator
 
 from nova_hyper.daemon.image.names import MAX_PATH, printable
@@ -47,6 +48,8 @@ _KINDS = {
     ord("5"): DIRECTORY,
     ord("6"): FIFO,
 }
+_HEADER = struct.Struct("100s8s8s8s12s12s9x100s6s66x8s8s155s12x")
+"""name, mode, uid, gid, size, mtime, link, magic, major, minor, prefix."""
 _XATTR = b"SCHILY.xattr."
 
 
@@ -221,26 +224,27 @@ class TarReader:
         long_name: bytes,
         long_link: bytes,
     ) -> Member:
-        name = long_name or _text(block[:100])
-        if not long_name and block[257:263] == b"ustar\0":
-            prefix = _text(block[345:476] if block[508:512] == b"tar\0" else block[345:500])
+        field = _HEADER.unpack(block)
+        name = long_name or _text(field[0])
+        if not long_name and field[7] == b"ustar\0":
+            prefix = _text(field[10][:131] if block[508:] == b"tar\0" else field[10])
             if prefix:
                 name = prefix + b"/" + name
         member = Member(
             name=name,
             kind=_KINDS[flag],
-            mode=parse_number(block[100:108]) & 0o7777,
-            uid=parse_number(block[108:116]),
-            gid=parse_number(block[116:124]),
-            mtime=parse_number(block[136:148]),
-            size=parse_number(block[124:136]),
+            mode=parse_number(field[1]) & 0o7777,
+            uid=parse_number(field[2]),
+            gid=parse_number(field[3]),
+            size=parse_number(field[4]),
+            mtime=parse_number(field[5]),
         )
         kind = member.kind
         if kind in (HARDLINK, SYMLINK):
-            member.link = long_link or _text(block[157:257])
+            member.link = long_link or _text(field[6])
         elif kind in (CHARDEV, BLOCKDEV):
-            member.major = parse_number(block[329:337])
-            member.minor = parse_number(block[337:345])
+            member.major = parse_number(field[8])
+            member.minor = parse_number(field[9])
         if pax:
             self._apply_pax(member, pax)
         if kind == REGULAR and flag in b"0\0" and member.name.endswith(b"/"):

@@ -21,6 +21,8 @@ def parse_number(field: bytes) -> int:
 
     :raises ValueError: when it is neither.
     """
+    if field[-1] in b"\0 " and field[:-1].isdigit():
+        return int(field[:-1], 8)
     first = field[0]
     if first & 0x80:
         value = int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)

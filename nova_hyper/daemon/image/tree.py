@@ -79,7 +79,7 @@ class LayerTree:
         if base.startswith(_WHITEOUT):
             self._whiteout(parts, base, member)
             return None
-        if any(part.startswith(_META) for part in parts):
+        if _META in member.name and any(part.startswith(_META) for part in parts):
             # aufs keeps its own files in such directories; docker skips them as well.
             return None
         parent = self._parent(parts, member)
