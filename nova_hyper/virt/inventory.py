@@ -23,6 +23,7 @@ from nova_hyper.virt import podspec
 HYPERVISOR_TYPE = "hyper"
 TRAIT = "CUSTOM_HYPER"
 _GIB = 1024**3
+_PODS_AT_A_TIME = 4
 _UP = (PodState.CREATING, PodState.READY, PodState.RUNNING)
 
 
@@ -77,13 +78,16 @@ def reserved_memory_mb(host: Host, pods: Iterable[Pod]) -> int:
 
     Placement allocates a flavor's memory; QEMU takes ``pod_overhead_mib`` more,
     and Nova has no hook for it any more (``estimate_instance_overhead`` is
-    gone).  So the overhead of the pods that exist is reserved, and that of one
-    more, which is the pod that the scheduler places next: this runs at every
-    claim.  Pods that are not Nova's take their whole memory too.
+    gone).  So the overhead of the pods that exist is reserved, and that of at
+    least one more, which is the pod that the scheduler places next: this runs
+    at every claim.  It is reserved for a few pods at a time, because a claim
+    that changes the inventory competes with the scheduler's own writes.  Pods
+    that are not Nova's take their whole memory too.
     """
     pods = list(pods)
     foreign = sum(pod.spec.memory_mib for pod in pods if not podspec.is_novas(pod))
-    return host.pod_overhead_mib * (len(pods) + 1) + foreign
+    reserved_for = -(-(len(pods) + 1) // _PODS_AT_A_TIME) * _PODS_AT_A_TIME
+    return host.pod_overhead_mib * reserved_for + foreign
 
 
 def inventory(host: Host, pods: Iterable[Pod], policy: Policy) -> dict[str, dict[str, Any]]:

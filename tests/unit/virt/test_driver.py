@@ -93,7 +93,7 @@ def test_placement_gets_inventory_and_traits_by_the_configuration(driven, conf):
     inventory = found.data("hyper-1").inventory
     assert inventory["VCPU"]["reserved"] == 1
     assert inventory["VCPU"]["allocation_ratio"] == 2.0
-    assert inventory["MEMORY_MB"]["reserved"] == 256 + HOST.pod_overhead_mib
+    assert inventory["MEMORY_MB"]["reserved"] == 256 + 4 * HOST.pod_overhead_mib
     assert inventory["MEMORY_MB"]["allocation_ratio"] == 1.5
     assert inventory["DISK_GB"]["reserved"] == 2
     assert "CUSTOM_HYPER" in found.data("hyper-1").traits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import pytest
 from nova import objects
 
 from nova_hyper.spec.image import Image, ImageConfig, Layer
@@ -82,7 +83,7 @@ def test_inventory_has_totals_reserves_and_ratios():
         },
         "MEMORY_MB": {
             "total": 8192,
-            "reserved": 512 + 96,
+            "reserved": 512 + 4 * 96,
             "min_unit": 1,
             "max_unit": 8192,
             "step_size": 1,
@@ -99,12 +100,13 @@ def test_inventory_has_totals_reserves_and_ratios():
     }
 
 
-def test_the_overhead_of_every_pod_and_of_the_next_is_reserved():
-    assert inventory.reserved_memory_mb(HOST, [pod(), pod()]) == 3 * 96
+@pytest.mark.parametrize(("pods", "reserved_for"), [(0, 4), (2, 4), (3, 4), (4, 8), (8, 12)])
+def test_the_overhead_of_every_pod_and_of_the_next_is_reserved_four_at_a_time(pods, reserved_for):
+    assert inventory.reserved_memory_mb(HOST, [pod()] * pods) == reserved_for * 96
 
 
 def test_a_pod_that_is_not_novas_takes_its_memory_too():
-    assert inventory.reserved_memory_mb(HOST, [pod(novas=False, memory=64)]) == 2 * 96 + 64
+    assert inventory.reserved_memory_mb(HOST, [pod(novas=False, memory=64)]) == 4 * 96 + 64
 
 
 def test_placement_never_sees_more_reserved_than_there_is_nor_a_total_of_zero():
