@@ -222,20 +222,23 @@ def _read_layer(
     sink: LayerSink,
 ) -> None:
     diff_id = sink.known(claimed, bool(compression)) if claimed else ""
+    fitting: tuple[str, ...]
     try:
         if diff_id:
             digest = hashlib.sha256()
             while part := reader.read(1 << 20):
                 digest.update(part)
             blob = f"sha256:{digest.hexdigest()}"
+            fitting = (blob,)
         else:
             diff_id, blob = sink.convert(reader.read, compression, name)
+            # A docker archive's <hex>.tar has its diff ID as name even when it is compressed.
+            fitting = (blob, diff_id)
     except HyperError as exc:
         exc.message = f"the layer {printable(name.encode())}: {exc.message}"
         exc.args = (exc.message,)
         raise
-    # A docker archive's <hex>.tar is named by the diff ID even when it is compressed.
-    if claimed and claimed not in (blob, diff_id):
+    if claimed and claimed not in fitting:
         raise ImageInvalid(
             f"the layer {name} has the wrong digest: expected {claimed}, got {blob}"
         )
