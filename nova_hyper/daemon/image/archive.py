@@ -162,7 +162,8 @@ def _open(source: Readable) -> ByteStream:
         start = stream.take_upto(512)
         stream.push_back(start)
     if not start:
-        raise ImageInvalid(f"{_NOT_AN_ARCHIVE}: it is empty")
+        what = f"its {compression} stream is empty or truncated" if compression else "it is empty"
+        raise ImageInvalid(f"{_NOT_AN_ARCHIVE}: {what}")
     if not is_header(start):
         what = next((text for magic, text in _OTHER_FORMATS if start.startswith(magic)), "")
         what = f"it looks like {what}" if what else "it is no tar file"

@@ -324,12 +324,12 @@ class TarReader:
             lines = (rest + self._stream.take(BLOCK)).split(b"\n")
             self._left -= BLOCK
             rest = lines.pop()
-            if len(rest) > 20:
-                raise ValueError("its sparse map is malformed")
             for line in lines:
                 if len(numbers) < wanted:
                     numbers.append(parse_decimal(line))
                     wanted = 1 + 2 * numbers[0]
+            if len(numbers) < wanted and len(rest) > 20:
+                raise ValueError("its sparse map is malformed")
             if wanted > 2 * MAX_SPARSE:
                 raise ValueError("it has too many sparse parts")
         return list(zip(numbers[1::2], numbers[2::2], strict=True))
