@@ -23,7 +23,7 @@ class Entry:
 
     def __init__(self, pod: Pod) -> None:
         self.pod = pod
-        self.lock = threading.RLock()
+        self.lock = threading.Lock()
         self.session: GuestSession | None = None
         self.watch = Stopwatch(pod.timeline)
         self.noticed = False

@@ -7,6 +7,13 @@ import pytest
 from tests.unit.daemon.fakes import Core
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """What is waited for in vain, only for a moment."""
+    monkeypatch.setattr("nova_hyper.daemon.pods.service._CUT_S", 0.01)
+    monkeypatch.setattr("nova_hyper.daemon.pods.sandbox._POWER_OFF_S", 0.05)
+
+
 @pytest.fixture
 def core(tmp_path):
     """A core that libvirt has been reached by, without the monitor's threads."""

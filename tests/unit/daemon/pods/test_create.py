@@ -26,8 +26,9 @@ from nova_hyper.spec.errors import (
     PodExists,
     PodNotFound,
 )
+from nova_hyper.spec.image import Layer
 from nova_hyper.spec.nic import Nic, NicKind, Route
-from nova_hyper.spec.pod import Container, PodState
+from nova_hyper.spec.pod import Container, Pod, PodState
 from tests.unit.daemon import fakes
 from tests.unit.daemon.fakes import OTHER_ID, PATIENCE_S, POD_ID, spec
 
@@ -132,17 +133,11 @@ def test_two_calls_at_once_make_one_pod(core):
 
 def test_a_new_entry_is_never_seen_unlocked(core):
     """Nobody gets the lock between the claim and the call that made it."""
-    entry, new = core.registry.claim(dataclasses.replace(_draft(), spec=spec()))
+    entry, new = core.registry.claim(Pod(spec(), PodState.CREATING, ()))
     assert new
     with ThreadPoolExecutor() as pool:
         assert not pool.submit(entry.lock.acquire, False).result(PATIENCE_S)
     entry.lock.release()
-
-
-def _draft():
-    from nova_hyper.spec.pod import Pod
-
-    return Pod(spec(), PodState.CREATING, ())
 
 
 def test_a_call_that_waited_for_one_that_failed_makes_the_pod_itself(core):
@@ -322,13 +317,8 @@ def test_what_cannot_work_is_refused_before_anything_is_made(core, what):
 
 
 def test_an_image_that_does_not_fit_the_disk_is_refused(core):
-    core.images.images = [fakes.image(layers=1)]
-    layer = dataclasses.replace(core.images.images[0].layers[0], unpacked_size=(1 << 30) + 1)
-    core.images.images = (
-        [fakes.image(layers=(layer,))]
-        if False
-        else [dataclasses.replace(core.images.images[0], layers=(layer,))]
-    )
+    layer = Layer("sha256:" + "1" * 64, size=1000, unpacked_size=(1 << 30) + 1)
+    core.images.images = [dataclasses.replace(fakes.image(), layers=(layer,))]
     with pytest.raises(ImageUnsuitable, match="larger flavor"):
         core.pods.create(spec(root_gib=1))
     core.pods.create(spec(root_gib=2))

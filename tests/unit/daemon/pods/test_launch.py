@@ -1,0 +1,163 @@
+"""What a micro-VM and its agent are asked for; what is refused is in test_create."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import time
+from pathlib import Path
+
+import pytest
+
+from nova_hyper.daemon.hypervisor.domain import MAX_DEVICES
+from nova_hyper.daemon.pods import launch
+from nova_hyper.spec.errors import ImageUnsuitable
+from nova_hyper.spec.image import Layer
+from nova_hyper.spec.nic import Dns, Nic, NicKind, Route
+from nova_hyper.spec.pod import Container
+from tests.unit.daemon.fakes import image, spec
+
+LIMITS = {"arch": "amd64", "memory": (32, 1024)}
+TWO = (Container("a", "web:1"), Container("b", "db:1"))
+
+
+def layered(names):
+    return dataclasses.replace(image(), layers=tuple(Layer(name, 1, 2) for name in names))
+
+
+@pytest.mark.parametrize("memory", [32, 33, 1024])
+def test_memory_within_the_limits_is_accepted(memory):
+    launch.check(spec(memory_mib=memory), [image()], **LIMITS)
+
+
+def test_an_image_for_another_architecture_is_refused_by_name():
+    with pytest.raises(ImageUnsuitable, match="web:1 is for arm64, this host is amd64"):
+        launch.check(spec(), [dataclasses.replace(image(), architecture="arm64")], **LIMITS)
+
+
+def test_an_image_of_exactly_the_disks_size_is_accepted():
+    layer = Layer("sha256:1", 1, 1 << 30)
+    fits = dataclasses.replace(image(), layers=(layer,))
+    launch.check(spec(root_gib=1), [fits], **LIMITS)
+
+
+def test_without_a_disk_the_images_size_does_not_matter():
+    layer = Layer("sha256:1", 1, 1 << 40)
+    launch.check(spec(), [dataclasses.replace(image(), layers=(layer,))], **LIMITS)
+
+
+def test_more_devices_than_a_micro_vm_has_room_for_are_refused():
+    nic = Nic("52:54:00:00:00:01", NicKind.BRIDGE, bridge="br0")
+    fits = layered([f"l{i}" for i in range(MAX_DEVICES - 2)])
+    launch.check_devices(spec(root_gib=1, nics=(nic,)), [fits])
+    too_many = layered([f"l{i}" for i in range(MAX_DEVICES - 1)])
+    with pytest.raises(ImageUnsuitable, match="images with fewer layers"):
+        launch.check_devices(spec(root_gib=1, nics=(nic,)), [too_many])
+
+
+def test_a_layer_that_two_containers_have_is_one_disk():
+    disks = launch.Disks(spec(containers=TWO), [layered("xy"), layered("xz")])
+    assert disks.diff_ids == ("x", "y", "z")
+    assert disks.of_container(0)[0] == ["l0", "l1"]
+    assert disks.of_container(1)[0] == ["l0", "l2"]
+
+
+def test_a_layer_that_an_image_has_twice_is_one_disk_mounted_twice():
+    disks = launch.Disks(spec(), [layered("xyx")])
+    assert disks.diff_ids == ("x", "y")
+    assert disks.of_container(0)[0] == ["l0", "l1", "l0"]
+
+
+def test_serial_numbers_fit_virtio_and_belong_to_their_paths():
+    images = [layered([f"d{i}" for i in range(200)])]
+    disks = launch.Disks(spec(root_gib=1), images)
+    paths = [Path("/layers", d) for d in disks.diff_ids]
+    made = disks.of_domain(paths, [Path("/upper")])
+    assert [d.path for d in made] == [*paths, Path("/upper")]
+    assert len({d.serial for d in made}) == len(made)
+    assert max(len(d.serial) for d in made) <= 20
+    assert [d.readonly for d in made] == [True] * 200 + [False]
+
+
+def test_every_container_has_its_upper_by_serial():
+    requests = launch.container_requests(
+        spec(containers=TWO, root_gib=1), [layered("x"), layered("y")]
+    )
+    assert [r["upper"] for r in requests] == [{"serial": "upper0"}, {"serial": "upper1"}]
+
+
+def test_the_tmpfs_of_a_small_pod_is_at_least_one_mib():
+    many = tuple(Container(f"c{i}", "web:1") for i in range(16))
+    requests = launch.container_requests(spec(containers=many, memory_mib=24), [image()] * 16)
+    assert {r["upper"]["tmpfs_mib"] for r in requests} == {1}
+
+
+def test_a_container_request_has_what_the_agent_needs():
+    (request,) = launch.container_requests(spec(), [image()])
+    assert request == {
+        "name": "main",
+        "layers": ["l0", "l1"],
+        "upper": {"tmpfs_mib": 32},
+        "argv": ["/bin/web", "--serve"],
+        "env": ["PATH=/bin"],
+        "user": "",
+        "cwd": "/",
+        "stop_signal": "SIGTERM",
+    }
+
+
+def test_a_pod_request_has_network_clock_and_entropy():
+    nic = Nic(
+        "52:54:00:00:00:01",
+        NicKind.OVS,
+        bridge="br-int",
+        interface_id="x",
+        mtu=1450,
+        addresses=("10.0.0.5/24",),
+        routes=(Route("0.0.0.0/0", "10.0.0.1"),),
+    )
+    before = time.time_ns()
+    request = launch.pod_request(
+        spec(hostname="web-1", nics=(nic,), dns=Dns(("9.9.9.9",), ("x",)))
+    )
+    assert before <= request.pop("time_ns") <= time.time_ns()
+    assert len(base64.b64decode(request.pop("entropy"))) == 64
+    assert request == {
+        "hostname": "web-1",
+        "nics": [
+            {
+                "mac": "52:54:00:00:00:01",
+                "mtu": 1450,
+                "addresses": ["10.0.0.5/24"],
+                "routes": [{"destination": "0.0.0.0/0", "gateway": "10.0.0.1"}],
+            }
+        ],
+        "dns": {"nameservers": ["9.9.9.9"], "search": ["x"]},
+    }
+
+
+def test_entropy_is_new_every_time():
+    assert launch.entropy() != launch.entropy()
+
+
+@pytest.mark.parametrize(
+    ("name", "hostname"),
+    [
+        ("web", "web"),
+        ("instance-00000001", "instance-00000001"),
+        ("My Pod: 1", "My-Pod-1"),
+        ("-x-", "x"),
+        ("äöü", "pod"),
+        ("a" * 100, "a" * 63),
+        ("a" * 62 + "--b", "a" * 62),
+    ],
+)
+def test_a_name_becomes_a_host_name_that_linux_takes(name, hostname):
+    assert launch.pod_request(spec(name=name))["hostname"] == hostname
+
+
+def test_a_host_route_is_as_neutron_writes_it():
+    """Neutron takes a destination with host bits set, and so do we."""
+    routes = (Route("10.1.0.5/16", "10.0.0.1"), Route("2001:db8::/32", "fe80::1"))
+    nic = Nic("52:54:00:00:00:01", NicKind.BRIDGE, bridge="br0", routes=routes)
+    launch.check_devices(spec(nics=(nic,)), [image()])

@@ -1,0 +1,77 @@
+"""Writable disks, made with the real mkfs.ext4."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+from nova_hyper.daemon import disks
+from nova_hyper.daemon.disks import Disks
+from nova_hyper.spec.errors import DiskFull, HyperError
+
+needs_mkfs = pytest.mark.skipif(not shutil.which("mkfs.ext4"), reason="e2fsprogs")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "upper-main.img"
+
+
+@needs_mkfs
+def test_a_disk_is_a_sound_sparse_ext4_of_its_size(path):
+    Disks().create(path, 3, "")
+    status = path.stat()
+    assert status.st_size == 3 << 30
+    assert status.st_blocks * 512 < 64 << 20
+    assert stat.S_IMODE(status.st_mode) == 0o600
+    checked = subprocess.run(["e2fsck", "-fn", path], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+
+@needs_mkfs
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_a_disk_belongs_to_qemu(path):
+    Disks().create(path, 1, "64055:109")
+    assert (path.stat().st_uid, path.stat().st_gid) == (64055, 109)
+
+
+def _raise(error):
+    def call(*_args, **_kwargs):
+        raise error
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_room_is_told_with_the_size_and_leaves_nothing(path, monkeypatch, number):
+    monkeypatch.setattr(disks.subprocess, "run", _raise(OSError(number, "no")))
+    with pytest.raises(DiskFull, match="disk of 7 GiB"):
+        Disks().create(path, 7, "")
+    assert not path.exists()
+
+
+def test_a_missing_mkfs_is_told_by_name_and_leaves_nothing(path, monkeypatch):
+    monkeypatch.setattr(disks, "_MKFS", ["mkfs.does-not-exist"])
+    with pytest.raises(OSError, match=r"mkfs\.does-not-exist"):
+        Disks().create(path, 1, "")
+    assert not path.exists()
+
+
+def test_a_failing_mkfs_is_told_with_its_words_and_leaves_nothing(path, monkeypatch):
+    monkeypatch.setattr(disks, "_MKFS", ["sh", "-c", "echo bad superblock >&2; exit 1"])
+    with pytest.raises(HyperError, match="bad superblock"):
+        Disks().create(path, 1, "")
+    assert not path.exists()
+
+
+def test_an_mkfs_that_never_ends_is_ended_and_leaves_nothing(path, monkeypatch):
+    monkeypatch.setattr(disks, "_MKFS", ["sh", "-c", "exec sleep 60"])
+    monkeypatch.setattr(disks, "_MKFS_S", 0.05)
+    with pytest.raises(HyperError, match="too slow"):
+        Disks().create(path, 1, "")
+    assert not path.exists()
