@@ -179,13 +179,13 @@ class LayerTree:
 
     def _link_target(self, member: Member) -> Inode:
         parts = components(member.link)
-        target: Inode | None = None
+        target: Inode | None = self.root
         if parts:
             base = parts.pop()
             directory = self._walk(parts, member, create=False)
             target = directory.children.get(base) if directory else None
         if target is None or isinstance(target, Directory):
-            what = "a directory" if target or not parts else "not in the layer before it"
+            what = "a directory" if target else "not in the layer before it"
             raise ImageInvalid(
                 f"the hard link {printable(member.name)} points to {printable(member.link)}, "
                 f"which is {what}"
