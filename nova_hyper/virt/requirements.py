@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nova import exception
-from nova.virt import configdrive, driver
+from nova.virt import configdrive, driver, hardware
 
 CONTAINER_FORMAT = "docker"
 
@@ -27,7 +27,7 @@ def problem(
     reasons = (
         *_of_image(image_meta),
         *_of_disks(block_device_info),
-        *_of_hardware(instance, accel_info),
+        *_of_hardware(instance, image_meta, accel_info),
     )
     if injected_files:
         reasons += ("files cannot be injected into a pod; put them into the image",)
@@ -86,13 +86,17 @@ def _of_disks(block_device_info: dict[str, Any] | None) -> Iterator[str]:
         yield "a pod has no swap disk; choose a flavor without swap"
 
 
-def _of_hardware(instance: Any, accel_info: Sequence[Any] | None) -> Iterator[str]:
+def _of_hardware(
+    instance: Any, image_meta: Any, accel_info: Sequence[Any] | None
+) -> Iterator[str]:
     for name in ("kernel_id", "ramdisk_id"):
         if instance[name]:
             yield f"the image names a {name}; pods here boot the guest kernel of their host"
     if accel_info:
         yield "a pod has no accelerators; choose a flavor without accel:device_profile"
-    if instance.numa_topology:
+    # Asked of the flavor and the image: the claim on a host without cells has emptied
+    # instance.numa_topology by now.
+    if hardware.numa_get_constraints(instance.flavor, image_meta):
         yield (
             "a pod has no NUMA topology, CPU pinning or huge pages; choose a flavor and an image "
             "without hw:numa_*, hw:cpu_policy and hw:mem_page_size"

@@ -6,7 +6,7 @@ import pytest
 from nova import exception, objects
 
 from nova_hyper.virt import requirements
-from tests.unit.virt.instances import image_meta, instance
+from tests.unit.virt.instances import flavor, image_meta, instance
 
 
 def problem(server=None, image=None, files=(), disks=None, accelerators=()):
@@ -32,13 +32,14 @@ def test_an_ordinary_server_has_no_problem():
         ({"server": instance(ramdisk_id="r")}, "names a ramdisk_id"),
         ({"server": instance(config_drive="True")}, "no config drive"),
         (
-            {
-                "server": instance(
-                    numa_topology=objects.InstanceNUMATopology(cells=[objects.InstanceNUMACell()])
-                )
-            },
+            {"server": instance(flavor=flavor(extra_specs={"hw:cpu_policy": "dedicated"}))},
             "no NUMA",
         ),
+        (
+            {"server": instance(flavor=flavor(extra_specs={"hw:mem_page_size": "large"}))},
+            "huge pages",
+        ),
+        ({"image": image_meta(properties=objects.ImageMetaProps(hw_numa_nodes=1))}, "no NUMA"),
         (
             {
                 "server": instance(
