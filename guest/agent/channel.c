@@ -50,10 +50,6 @@ static void write_queue(void)
             continue;
         }
         if (count <= 0) {
-            /* Without a host the port takes nothing, and nobody will want it later. */
-            if (host_is_away()) {
-                drop_queue();
-            }
             return;
         }
         sent += (size_t)count;
@@ -70,11 +66,9 @@ static void read_port(void)
         if (count < 0 && errno == EINTR) {
             continue;
         }
-        if (count == 0) {
-            /* The host went away; half a frame of its will never be completed. */
-            decoder_reset(&decoder);
-        }
         if (count <= 0) {
+            /* Also 0, for a host that is away, says nothing of the bytes before it: those of a
+             * new connection may come before the news of it. */
             return;
         }
         decoder_feed(&decoder, bytes, (size_t)count);
@@ -97,6 +91,9 @@ void channel_send(enum frame_type type, uint32_t id, const char *payload, size_t
 
     if (length > FRAME_MAX_OUT || queued - sent + more > QUEUE_MAX) {
         return;
+    }
+    if (type == FRAME_EVENT && host_is_away()) {
+        return; /* the host that comes next asks for the state of everything */
     }
     if (sent > 0) {
         memmove(queue, queue + sent, queued - sent);
