@@ -10,9 +10,11 @@ import hashlib
 import io
 import json
 import os
+import random
 import stat
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import threading
 import time
@@ -260,13 +262,15 @@ def tar_of(*entries):
             info.type = kind
             info.mode = 0o755 if kind == tarfile.DIRTYPE else 0o644
             info.mtime = 1_000_000
-            for key, value in (rest[0] if rest else {}).items():
+            attributes = dict(rest[0]) if rest else {}
+            cut = attributes.pop("cut", None)
+            for key, value in attributes.items():
                 setattr(info, key, value)
             data = b""
             if kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
                 info.linkname = content
             else:
-                data = content.encode()
+                data = content.encode()[:cut]
                 info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     return out.getvalue()
@@ -344,6 +348,24 @@ HANDMADE = {
     "absolute names, dots and doubled slashes": [
         (("/abs", D, ""), ("/abs//file", F, "f"), ("./abs/./x/../y", F, "y")),
     ],
+    "directories of very many names": [
+        (("d", D, ""), *((f"d/{n}" + "n" * (n % 200), F, "") for n in range(700))),
+        (("d", D, ""), *((f"d/{n}" + "n" * (n % 200), F, "x") for n in range(0, 1400, 2))),
+    ],
+    "very many sets of extended attributes, some of them large": [
+        tuple(
+            (f"f{n}", F, "", {"pax_headers": {"SCHILY.xattr.user.x": f"{n}" * (1 + n % 100)}})
+            for n in range(1, 600)
+        ),
+    ],
+    "files of every size around a block": [
+        tuple(
+            (f"f{n}-{more}", F, "abcdefg" * 60_000, {"cut": (131072 * n + more)})
+            for n in (0, 1, 2, 3)
+            for more in (-1, 0, 1)
+            if n or more >= 0
+        ),
+    ],
     "a file that is repeated in three layers, one of which is repeated": [
         (("f", F, "1"),),
         (("f", F, "2"), ("g", F, "g")),
@@ -373,3 +395,100 @@ def test_an_odd_layer_gives_the_tree_of_umoci(case, store, tmp_path):
             theirs[path]["mtime"] = ours[path]["mtime"]
     found = differences(ours, theirs)
     assert not found, "\n".join(f"{p}: {a} | {b}" for p, (a, b) in sorted(found.items())[:12])
+
+
+# What goes wrong
+
+IMPORT = """
+import sys, pathlib
+from nova_hyper.daemon.image.store import ImageStore
+from nova_hyper.spec.errors import HyperError
+store = ImageStore(pathlib.Path(sys.argv[1]), max_image_bytes=8 << 30, max_layers=16, arch="amd64")
+print(store.collect(), flush=True)
+try:
+    for number, archive in enumerate(sys.argv[2:]):
+        with open(archive, "rb") as file:
+            store.import_archive(file, f"name-{number % 3}")
+except HyperError as exc:
+    print(exc.code, exc.message)
+"""
+
+
+def files_of(store_directory, images):
+    """Return the layer and temporary files that are there, and those that *images* need."""
+    found = {
+        str(path.relative_to(store_directory))
+        for path in store_directory.rglob("*")
+        if path.is_file() and path.parent != store_directory
+    }
+    needed = {
+        f"layers/{layer.diff_id[7:]}{suffix}"
+        for image in images
+        for layer in image.layers
+        for suffix in (".squashfs", ".json", ".tree")
+    }
+    return found, needed
+
+
+def test_a_daemon_killed_at_any_moment_leaves_nothing_that_the_next_does_not_remove(
+    images, tmp_path
+):
+    run(TOOLS / "busybox.sh", tmp_path / "busybox.tar")
+    archives = [images / "docker.tar", images / "zstd.tar", tmp_path / "busybox.tar"] * 20
+    directory = tmp_path / "store"
+    moment = random.Random(5)
+    garbage = 0
+    for _ in range(15):
+        child = subprocess.Popen(
+            [sys.executable, "-c", IMPORT, directory, *archives], stdout=subprocess.PIPE
+        )
+        child.stdout.readline()
+        time.sleep(moment.uniform(0, 0.8))
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        store = ImageStore(directory, max_image_bytes=8 << 30, max_layers=16, arch="amd64")
+        garbage += len(store.collect())
+        found, needed = files_of(directory, store.list())
+        assert found == needed
+        for image in store.list():
+            assert image.names
+            for layer in image.layers:
+                assert store.layer_path(layer.diff_id).stat().st_size == layer.size
+    assert garbage > 0
+
+
+@pytest.mark.parametrize("size", ["64k", "1m", "2m", "3m"])
+def test_a_full_disk_is_said_and_leaves_nothing(size, images, tmp_path):
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    script = (
+        f"mount -t tmpfs -o size={size} none {directory};"
+        f"{sys.executable} -c '{IMPORT}' {directory}/store {images}/docker.tar;"
+        f"find {directory}/store -type f"
+    )
+    lines = run("unshare", "--mount", "sh", "-c", script).splitlines()
+    assert lines[1].startswith(
+        f"disk_full the disk that holds {directory}/store is full; make room"
+    )
+    assert lines[2:] == []
+
+
+def test_an_import_takes_no_longer_than_umoci(images, tmp_path):
+    layer = tmp_path / "layer.tar"
+    run("tar", "--create", "--file", layer, "--directory", sysconfig.get_path("stdlib"), ".")
+    layout = tmp_path / "layout"
+    run("umoci", "init", "--layout", layout)
+    run("umoci", "new", "--image", f"{layout}:t")
+    run("umoci", "raw", "add-layer", "--image", f"{layout}:t", layer)
+    run("skopeo", "copy", "-q", f"oci:{layout}:t", f"oci-archive:{tmp_path}/archive.tar:t")
+    ours, theirs = [], []
+    for attempt in range(2):
+        started = time.monotonic()
+        run("umoci", "unpack", "--image", f"{layout}:t", tmp_path / f"bundle{attempt}")
+        theirs.append(time.monotonic() - started)
+        started = time.monotonic()
+        run(sys.executable, "-c", IMPORT, tmp_path / f"store{attempt}", tmp_path / "archive.tar")
+        ours.append(time.monotonic() - started)
+    print(f"{layer.stat().st_size >> 20} MiB: umoci {min(theirs):.2f} s, ours {min(ours):.2f} s")
+    assert min(ours) <= min(theirs)
