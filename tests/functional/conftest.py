@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.functional import archives
+
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "tools"))
 
@@ -39,6 +41,24 @@ def cloud(site):
     yield connection
     if not ran:
         down.take_down(site, clock)
+
+
+@pytest.fixture(scope="session")
+def libvirt(site):
+    """A libvirtd that answers, started here if none did."""
+    from cloud import libvirt, up
+
+    up.configure(site)
+    libvirt.bring_up(site)
+
+
+@pytest.fixture(scope="session")
+def guest(site):
+    """The directory of the guest that pods boot, built here if it was not."""
+    from cloud import hyperd
+
+    hyperd.build_guest(site, lambda text: None)
+    return site.guest
 
 
 @pytest.fixture
@@ -112,3 +132,48 @@ def wait_status(cloud):
         )
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def busybox(site, cloud):
+    """The docker archive that the image ``busybox`` of the cloud was made from."""
+    from cloud import resources
+
+    return resources.make_archive(site)
+
+
+@pytest.fixture
+def upload(cloud):
+    """``upload(archive)``: the name of a Glance image with that content, until the test ends."""
+    from cloud.resources import IMAGE_PROPERTIES
+
+    made = []
+
+    def make(archive):
+        name = f"test-{uuid.uuid4().hex[:8]}"
+        image = cloud.create_image(
+            name,
+            filename=str(archive),
+            container_format="docker",
+            disk_format="raw",
+            wait=True,
+            use_import=False,
+            **IMAGE_PROPERTIES,
+        )
+        made.append(image)
+        return name
+
+    yield make
+    for image in made:
+        cloud.image.delete_image(image)
+
+
+@pytest.fixture
+def image_running(upload, busybox, tmp_path):
+    """``image_running("shell command")``: the name of an image that runs it."""
+
+    def make(command):
+        archive = tmp_path / f"{uuid.uuid4().hex}.tar"
+        return upload(archives.with_command(busybox, archive, command))
+
+    return make

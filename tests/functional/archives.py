@@ -1,0 +1,81 @@
+"""Docker archives for tests: small, made here, and wrong in the way that a test wants."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def layer(files: Mapping[str, bytes]) -> bytes:
+    """Return an uncompressed layer with *files*, by path, all executable."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            entry.mode = 0o755
+            tar.addfile(entry, io.BytesIO(content))
+    return out.getvalue()
+
+
+def write(
+    path: Path,
+    layers: list[bytes],
+    config: Mapping[str, Any],
+    *,
+    architecture: str = "amd64",
+    diff_ids: list[str] | None = None,
+) -> Path:
+    """Write a docker archive of *layers* with the execution parameters *config* to *path*.
+
+    *diff_ids* stand for the right ones, where a test wants them wrong.
+    """
+    image = {
+        "architecture": architecture,
+        "os": "linux",
+        "config": dict(config),
+        "rootfs": {"type": "layers", "diff_ids": diff_ids or [_digest(blob) for blob in layers]},
+    }
+    blob = json.dumps(image).encode()
+    names = [f"{number}/layer.tar" for number in range(len(layers))]
+    manifest = [{"Config": "config.json", "RepoTags": [f"{path.stem}:latest"], "Layers": names}]
+    with tarfile.open(path, "w") as tar:
+        for name, content in zip(names, layers, strict=True):
+            _add(tar, name, content)
+        _add(tar, "config.json", blob)
+        _add(tar, "manifest.json", json.dumps(manifest).encode())
+    return path
+
+
+def with_command(busybox: Path, path: Path, command: str) -> Path:
+    """Write the image *busybox* with another command, run by a shell, to *path*.
+
+    Its layers are the same, so a host that has the one stores nothing for the other.
+    """
+    with tarfile.open(busybox) as tar:
+        (manifest,) = json.load(_content(tar, "manifest.json"))
+        image = json.load(_content(tar, manifest["Config"]))
+        layers = [_content(tar, name).read() for name in manifest["Layers"]]
+    config = image["config"] | {"Cmd": ["sh", "-c", command]}
+    return write(path, layers, config, architecture=image["architecture"])
+
+
+def _content(tar: tarfile.TarFile, name: str) -> Any:
+    content = tar.extractfile(name)
+    assert content is not None, name
+    return content
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    tar.addfile(entry, io.BytesIO(content))
+
+
+def _digest(blob: bytes) -> str:
+    return f"sha256:{hashlib.sha256(blob).hexdigest()}"
