@@ -7,16 +7,25 @@
 # usage: tools/images/five-layers.sh OUT.tar
 set -euo pipefail
 
-out=$(realpath "${1:?usage: $0 OUT.tar}")
-here=$(dirname "$(realpath "$0")")
-if [ -z "${HYPER_PRIVATE_MOUNTS:-}" ]; then
-    # What buildah mounts is gone with the process, whatever happens.
-    HYPER_PRIVATE_MOUNTS=1 exec unshare --mount --propagation private "$0" "$out"
+if [ "${1:-}" != --build ]; then
+    out=${1:?usage: $0 OUT.tar}
+    work=$(mktemp -d)
+    part=$(mktemp "$out.XXXXXX")
+    trap 'rm -rf "$work" "$part"' EXIT
+    "$(dirname "$0")/busybox.sh" "$work/busybox.tar"
+    # In mounts of its own: what buildah mounts is gone with the process, whatever happens.
+    unshare --mount --propagation private "$0" --build "$work"
+    cat "$work/image.tar" >"$part"
+    chmod 644 "$part"
+    mv "$part" "$out"
+    exit
 fi
-work=$(mktemp -d)
-part=$(mktemp -u "$out.XXXXXX")
-trap 'umount -R -q -l "$work/root" || true; rm -rf "$work" "$part"' EXIT
+
+work=$(realpath "$2")
 umask 022
+# buildah caches in /var/lib/containers and /var/cache/containers whatever --root says.
+mount -t tmpfs tmpfs /var/lib
+mount -t tmpfs tmpfs /var/cache
 
 # overlay makes opaque directories. Where it cannot be stacked, vfs makes whiteouts instead.
 driver=overlay
@@ -44,8 +53,6 @@ commit() {
     b umount "$container" >/dev/null
     b commit --quiet --rm "$container" "$name" >/dev/null
 }
-
-"$here/busybox.sh" "$work/busybox.tar"
 
 layer three "docker-archive:$work/busybox.tar"
 mkdir -p "$root"/srv/{kinds,names,owners,deep,"old directory"} "$root"/opt/{gone,replaced,kept}
@@ -137,6 +144,6 @@ rm "$root/opt/replaced/new"
 echo 'again' >"$root/opt/replaced/a"
 commit
 
-b push --quiet five-layers "docker-archive:$part:five-layers:latest"
-chmod 644 "$part"
-mv "$part" "$out"
+b push --quiet five-layers "docker-archive:$work/image.tar:five-layers:latest"
+# Before the caller removes the files.
+umount -R -q -l "$work/root" || true

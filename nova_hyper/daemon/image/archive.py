@@ -81,7 +81,7 @@ def read_archive(source: Readable, sink: LayerSink, limits: Limits) -> Contents:
 
     :raises ImageInvalid: when it is no archive, or damaged.
     """
-    stream = _open(source)
+    stream = _open(source, limits.raw)
     reader = TarReader(stream)
     contents = Contents()
     kept = members = 0
@@ -147,8 +147,26 @@ def resolve(contents: Contents, arch: str, name: str | None) -> FoundImage:
     return FoundImage(chosen.config_id, chosen.names, chosen.config)
 
 
-def _open(source: Readable) -> ByteStream:
-    stream = ByteStream(source.read)
+def _bounded(read: Read, limit: int) -> Read:
+    """Return *read*, which raises ImageInvalid after *limit* bytes: nothing else ends a stream."""
+    left = limit
+
+    def bounded(size: int) -> bytes:
+        nonlocal left
+        data = read(size)
+        left -= len(data)
+        if left < 0:
+            raise ImageInvalid(
+                f"the archive is larger than {limit / (1 << 30):.3g} GiB; raise [image] "
+                "max_image_gib of hyperd if that is intended"
+            )
+        return data
+
+    return bounded
+
+
+def _open(source: Readable, limit: int) -> ByteStream:
+    stream = ByteStream(_bounded(source.read, limit))
     start = stream.take_upto(512)
     compression = sniff(start)
     stream.push_back(start)
@@ -158,7 +176,7 @@ def _open(source: Readable) -> ByteStream:
                 f"{_NOT_AN_ARCHIVE} that can be read: it is compressed with {compression}; "
                 "use gzip, zstd or none"
             )
-        stream = ByteStream(decompressed(stream.some, compression))
+        stream = ByteStream(_bounded(decompressed(stream.some, compression), limit))
         start = stream.take_upto(512)
         stream.push_back(start)
     if not start:

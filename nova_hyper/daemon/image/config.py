@@ -57,8 +57,10 @@ def parse_config(raw: bytes) -> ConfigFile:
                 f"the image configuration has the diff ID {diff_id[:100]!r}, not one of sha256"
             )
     return ConfigFile(
-        architecture=oci_architecture(a_string(data.get("architecture"), "architecture")),
-        os=a_string(data.get("os"), "os").lower(),
+        architecture=oci_architecture(a_string(data.get("architecture"), "architecture"))
+        or "unknown",
+        # Both are required, but some builders leave them out.
+        os=a_string(data.get("os"), "os").lower() or "linux",
         variant=a_string(data.get("variant"), "variant"),
         created=a_string(data.get("created"), "created"),
         diff_ids=diff_ids,

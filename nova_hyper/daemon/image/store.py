@@ -38,6 +38,7 @@ from nova_hyper.spec.errors import (
     ImageInvalid,
     ImageNotFound,
     ImageUnsuitable,
+    InvalidRequest,
 )
 from nova_hyper.spec.image import Image, Layer
 
@@ -89,7 +90,7 @@ class ImageStore:
             contents = read_archive(stream, session, self._limits)
             found = resolve(contents, self._arch, name)
             layers = self._assemble(found, session)
-            return self._register(found, layers, (name,) if name else found.names, session)
+            return self._register(found, layers, (name,) if name else _names(found), session)
 
     def list(self) -> list[Image]:
         """Return all images, by name, the nameless ones last."""
@@ -352,3 +353,15 @@ class ImageStore:
                 f"the disk that holds {self._directory} is full; make room there "
                 "(hyperctl images lists what can be deleted) and try again"
             ) from exc
+
+
+def _names(found: FoundImage) -> tuple[str, ...]:
+    """Return the names that an archive gives its image, when they are usable."""
+    try:
+        for name in found.names:
+            check_name(name)
+    except InvalidRequest as exc:
+        raise ImageInvalid(
+            f"the archive is refused: {exc.message}; import it with a name"
+        ) from None
+    return found.names

@@ -379,6 +379,13 @@ def test_an_archive_of_too_many_members_is_refused():
         find(archive, limits=Limits(unpacked=1 << 20, members=10))
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_an_archive_without_end_is_refused(pack):
+    limits = Limits(unpacked=1 << 20, entries=10)
+    with pytest.raises(ImageInvalid, match="the archive is larger than"):
+        find(pack(archive_of(DOCKER) + bytes(2 << 20)), limits=limits)
+
+
 def test_documents_beyond_the_limit_are_refused():
     archive = archive_of({f"f{n}": b"{}" + b" " * 1000 for n in range(20)})
     with pytest.raises(ImageInvalid, match="too many JSON documents"):

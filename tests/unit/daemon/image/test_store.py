@@ -141,6 +141,13 @@ def test_a_name_that_is_none_is_refused(store, name):
         load(store, docker_archive([LAYER]), name)
 
 
+def test_an_unusable_name_in_an_archive_is_refused_unless_another_is_given(store):
+    archive = docker_archive([LAYER], tags=("sha256:abc",))
+    with pytest.raises(ImageInvalid, match="import it with a name"):
+        load(store, archive)
+    assert load(store, archive, "mine")[1]
+
+
 def test_a_given_name_replaces_those_of_the_archive(store):
     assert load(store, docker_archive([LAYER]), "mine")[0].names == ("mine",)
 
