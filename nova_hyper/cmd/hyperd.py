@@ -27,6 +27,8 @@ def configuration(args: list[str]) -> cfg.ConfigOpts:
     """Return the daemon's configuration from *args* and its files.
 
     Without ``--config-file``, ``/etc/nova-hyper/hyperd.conf`` is read where it exists.
+
+    :raises cfg.Error: when a file cannot be read, or an option has a wrong value.
     """
     conf = cfg.ConfigOpts()
     log.register_options(conf)
@@ -41,6 +43,9 @@ def configuration(args: list[str]) -> cfg.ConfigOpts:
         description="Runs pods of Docker images as micro-VMs, through libvirt.",
         default_config_files=[default] if os.path.exists(default) else [],
     )
+    for group, opts in options.list_hyperd_opts():
+        for opt in opts:  # oslo.config looks at a value only when it is asked for
+            getattr(conf[group] if group else conf, opt.dest)
     return conf
 
 
