@@ -78,7 +78,7 @@ def test_waiting_for_a_daemon_ends_with_the_connect_timeout(path):
     start = time.monotonic()
     with pytest.raises(DaemonUnavailable):
         client(path, connect_timeout=0.3).version()
-    assert 0.3 <= time.monotonic() - start < 2
+    assert 0.3 <= time.monotonic() - start < 5
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="drops privileges")
