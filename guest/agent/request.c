@@ -15,10 +15,15 @@ static const struct operation_entry *find(const char *name)
     return NULL;
 }
 
-static enum outcome serve(uint32_t id, const json_t *request, json_t **fields, struct failure *why)
+static enum outcome serve(uint32_t id, const json_t *request, const json_error_t *error,
+                          json_t **fields, struct failure *why)
 {
     const char *name;
 
+    if (request == NULL) {
+        failure_set(why, "invalid", "the request is not JSON: %s", error->text);
+        return OUTCOME_FAILED;
+    }
     if (!json_is_object(request)) {
         failure_set(why, "invalid", "the request is not a JSON object");
         return OUTCOME_FAILED;
@@ -38,10 +43,11 @@ void request_serve(void *context, uint32_t id, const char *payload, size_t lengt
 {
     struct failure why = {.code = "internal", .message = "the agent gave no reason"};
     json_t *fields = NULL;
-    json_t *request = json_loadb(payload, length, JSON_REJECT_DUPLICATES, NULL);
+    json_error_t error = {.text = ""};
+    json_t *request = json_loadb(payload, length, JSON_REJECT_DUPLICATES, &error);
 
     (void)context;
-    switch (serve(id, request, &fields, &why)) {
+    switch (serve(id, request, &error, &fields, &why)) {
     case OUTCOME_DONE:
         reply_ok(id, fields);
         break;
