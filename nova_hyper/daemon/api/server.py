@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import grp
 import logging
 import os
@@ -49,7 +50,7 @@ class Server:
     def start(self) -> None:
         """Listen, and serve in a thread of its own.
 
-        :raises OSError: when the socket cannot be made.
+        :raises OSError: when the socket cannot be made, or another server has it.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._server.listening = _listen(self._path, self._group)
@@ -99,6 +100,10 @@ class _UnixServer(wsgi.Server):
 
 
 def _listen(path: Path, group: str) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+            other.connect(str(path))
+        raise OSError(errno.EADDRINUSE, "another server answers on this socket", str(path))
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

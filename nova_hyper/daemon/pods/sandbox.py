@@ -27,7 +27,13 @@ from nova_hyper.daemon.ports import (
     Platform,
     WritableDisks,
 )
-from nova_hyper.spec.errors import ContainerFailed, GuestFailed, HyperError, NetworkFailed
+from nova_hyper.spec.errors import (
+    ContainerFailed,
+    GuestFailed,
+    HyperError,
+    HypervisorUnavailable,
+    NetworkFailed,
+)
 from nova_hyper.spec.image import Image
 
 LOG = logging.getLogger(__name__)
@@ -186,17 +192,28 @@ class Sandboxes:
 
         :returns: the exit codes of the containers in their order, none when the
             agent could not be asked.
-        :raises HypervisorUnavailable: when libvirt cannot be told.
+        :raises HypervisorUnavailable: when libvirt cannot be told, and the guest
+            does not power itself off.
         """
         exit_codes: tuple[int | None, ...] = ()
+        off = False
         try:
             session = entry.session or self.connect(entry, fresh=False)
             exit_codes = self._stop_containers(entry, session, grace_s)
             session.request("power.off", _POWER_OFF_S)
-            self._wait_until_off(entry.id)
+            off = True
         except (AgentError, GuestFailed) as exc:
             LOG.info("pod %s did not shut down by itself: %s", entry.id, exc)
-        self.destroy(entry)
+        try:
+            if off:
+                self._wait_until_off(entry.id)
+            self.destroy(entry)
+        except HypervisorUnavailable:
+            if not off:
+                raise
+            # Its definition is removed when libvirt is back, as of any pod that is not up.
+            entry.close_session()
+            entry.update(qemu_pid=None)
         return exit_codes
 
     def _stop_containers(

@@ -101,6 +101,13 @@ def test_a_socket_that_a_killed_daemon_left_is_replaced(app, path):
         server.stop()
 
 
+def test_the_socket_of_a_server_that_answers_is_not_taken(server, path, app):
+    """Two daemons with a state of their own and one socket."""
+    with pytest.raises(OSError, match="another server answers on this socket"):
+        Server(app, path, GROUP, 4).start()
+    assert version(path) == "1.0"
+
+
 def test_it_starts_again_after_a_stop(app, path):
     for _ in range(2):
         server = Server(app, path, GROUP, 4)

@@ -173,6 +173,21 @@ def test_with_libvirt_away_a_stop_fails_and_can_be_repeated(core, running):
     assert core.pods.stop("web", force=True).state is PodState.STOPPED
 
 
+def test_a_guest_that_powers_itself_off_is_stopped_also_with_libvirt_away(core, running):
+    def off():
+        core.hypervisor.vanish(POD_ID)
+        core.hypervisor.away = True
+
+    core.agent().off = off
+    stopped = core.pods.stop("web")
+    assert (stopped.state, stopped.exit_code, stopped.qemu_pid) == (PodState.STOPPED, 143, None)
+    core.hypervisor.away = False
+    core.monitor.reconcile()
+    assert core.pods.get("web") == stopped
+    assert core.left() == ["entry", "directory", "lease"]
+    assert core.kinds() == ["created", "started", "stopped"]
+
+
 def test_a_boot_takes_other_interfaces(core, pod):
     core.pods.stop("web")
     booted = core.pods.boot("web", nics=(NIC,), dns=Dns(("9.9.9.9",)))
