@@ -15,13 +15,19 @@ def sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def write_whole(path: Path, data: bytes, temporary: Path) -> None:
-    """Write *data* to *path* by way of *temporary*, which is in the same file system.
+    """Write *data* to *path* by way of *temporary*, a new file in the same file system.
+
+    Only the daemon's own user can read it.
 
     :raises OSError: then *path* is as before, and *temporary* gone.
     """
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb", opener=_private) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -52,6 +52,7 @@ class ImportSession:
         with self._layers.temporary() as temporary:
             with open(temporary, "xb") as out:
                 converted = convert_layer(read, compression, out, left, ZstdBlocks(_LEVEL))
+                os.fchmod(out.fileno(), 0o444)
                 os.fsync(out.fileno())
             self._unpacked += converted.unpacked_size
             self._layers.put(converted, temporary)

@@ -50,8 +50,10 @@ class LayerStore:
     def __init__(self, directory: Path) -> None:
         self._layers = directory / "layers"
         self._temporary = directory / "tmp"
-        for each in (self._layers, self._temporary):
+        # QEMU, which runs as another user, opens layers by name; nobody else can list them.
+        for each, mode in ((directory, 0o711), (self._layers, 0o711), (self._temporary, 0o700)):
             each.mkdir(parents=True, exist_ok=True)
+            each.chmod(mode)
         self._lock = threading.RLock()
         self._pins: Counter[str] = Counter()
         self._in_use: set[Path] = set()

@@ -446,3 +446,13 @@ def test_every_file_of_the_index_is_json_with_a_version(store, tmp_path):
     store.acquire(image.id, "pod")
     for name in ("images.json", "leases.json"):
         assert json.loads((tmp_path / "images" / name).read_text())["version"] == 1
+
+
+def test_layers_can_be_opened_by_qemu_and_listed_by_nobody(store, tmp_path):
+    image, _ = load(store, docker_archive([LAYER]))
+    path = store.layer_path(image.layers[0].diff_id)
+    assert path.stat().st_mode & 0o777 == 0o444
+    for directory in (path.parent, path.parent.parent):
+        assert directory.stat().st_mode & 0o777 == 0o711
+    assert (tmp_path / "images" / "images.json").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "images" / "tmp").stat().st_mode & 0o777 == 0o700
