@@ -85,7 +85,7 @@ class FakeHyperd:
         self._called("import_image")
         self.imports.append(name)
         if data.startswith(NOT_AN_ARCHIVE):
-            raise ImageInvalid(f"{name} is not an image archive; upload what 'docker save' writes")
+            raise ImageInvalid("not a docker or OCI archive: it is no tar file")
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         with self._changed:
             known = self._images.get(digest)

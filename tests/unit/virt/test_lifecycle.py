@@ -143,7 +143,9 @@ def test_a_port_that_is_never_wired_ends_the_build_and_leaves_nothing(
 
 def test_a_bad_image_ends_the_build_with_hyperds_sentence(lifecycle, hyperd, glance, plugged):
     glance.data = NOT_AN_ARCHIVE
-    with pytest.raises(nova_exception.BuildAbortException, match="is not an image archive"):
+    with pytest.raises(
+        nova_exception.BuildAbortException, match=r"image .* cannot be used: not a docker"
+    ):
         spawn(lifecycle)
     assert "create_pod" not in hyperd.calls and plugged == set()
 
