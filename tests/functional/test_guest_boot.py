@@ -544,9 +544,9 @@ def test_power_off_ends_qemu_and_keeps_what_was_written(
         with contextlib.suppress(GuestFailed):
             short.ask("power.off")
         assert short.process.wait(timeout=20) == 0
-        check = ["debugfs", "-R", "cat /upper/kept", tmp_path / "upper.img"]
+        check = ["debugfs", "-R", "cat /upper/kept", str(tmp_path / "upper.img")]
         assert subprocess.run(check, capture_output=True, check=True).stdout == b"kept\n"
-        state = ["dumpe2fs", "-h", tmp_path / "upper.img"]
+        state = ["dumpe2fs", "-h", str(tmp_path / "upper.img")]
         header = subprocess.run(state, capture_output=True, check=True, text=True).stdout
         assert "needs_recovery" not in header
         assert short.lost.get(timeout=5)
