@@ -22,8 +22,9 @@ _UNUSED = (
     "*/drivers/net/ethernet/*.[ch]",
     "*/drivers/net/wireless/*.[ch]",
 )
-# On 64 bits the linker script aligns the entry code, and what SEV guests share, to 2 MiB. Only page
-# table isolation and SEV, which the fragment leaves out, need that; every pod would pay 3.5 MiB.
+# On 64 bits the linker script aligns the entry code, and what SEV guests share, to 2 MiB. Only
+# page table isolation and SEV, which the fragment leaves out, need that; every pod would pay
+# 3.5 MiB.
 _LINKER_SCRIPT = Path("arch/x86/kernel/vmlinux.lds.S")
 _ALIGNMENT = ("ALIGN(PMD_SIZE)", "ALIGN(PAGE_SIZE)")
 
