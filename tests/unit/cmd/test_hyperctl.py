@@ -180,7 +180,7 @@ def test_load_of_something_else_is_its_reason(ctl, tmp_path):
     archive.write_bytes(b"not an archive")
     result = ctl("load", archive)
     assert result.code == 1
-    assert "is not an image archive" in result.err
+    assert "not a docker or OCI archive" in result.err
 
 
 def test_load_reads_standard_input(ctl, hyperd, monkeypatch, tmp_path):
