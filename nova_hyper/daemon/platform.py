@@ -104,7 +104,8 @@ class HostPlatform:
         return self.facts().owner
 
     def memory_mib(self) -> int:
-        return self.facts().memory_mib
+        # Not libvirt's figure, which is of the NUMA cells and leaves out what was added later.
+        return _meminfo()["MemTotal"] // _KIB
 
     def arch(self) -> str:
         machine = os.uname().machine
@@ -133,7 +134,7 @@ class HostPlatform:
             uptime_s=int(time.clock_gettime(time.CLOCK_BOOTTIME)),
             cpu=facts.cpu,
             vcpus=facts.vcpus,
-            memory_mib=facts.memory_mib,
+            memory_mib=self.memory_mib(),
             memory_used_mib=_memory_used_mib(),
             disk_gib=disk.total // _GIB,
             disk_free_gib=disk.free // _GIB,
@@ -151,10 +152,13 @@ class HostPlatform:
         )
 
 
-def _memory_used_mib(meminfo: Path = Path("/proc/meminfo")) -> int:
+def _memory_used_mib() -> int:
     """Return the memory in use as ``free`` counts it: all but what is available."""
-    values = {}
-    for line in meminfo.read_text().splitlines():
-        key, _, rest = line.partition(":")
-        values[key] = int(rest.split()[0])
+    values = _meminfo()
     return (values["MemTotal"] - values["MemAvailable"]) // _KIB
+
+
+def _meminfo(path: Path = Path("/proc/meminfo")) -> dict[str, int]:
+    """Return the kernel's memory figures, in KiB; see proc(5)."""
+    fields = (line.partition(":") for line in path.read_text().splitlines())
+    return {key: int(value.split()[0]) for key, _, value in fields}

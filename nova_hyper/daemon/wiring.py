@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ from nova_hyper.spec.errors import Conflict, GuestMissing, HyperError
 LOG = logging.getLogger(__name__)
 
 _GIB = 1024**3
+# sockaddr_un has 108 bytes, the last of them 0; see unix(7).
+_MAX_SOCKET_PATH = 107
 _MIB = 1024**2
 
 
@@ -70,6 +74,7 @@ class Daemon:
         """
         state = Path(conf.state_dir)
         runtime = Path(conf.runtime_dir)
+        _check_length(runtime)
         # Traversable: QEMU runs as a user of its own and opens layers and disks by path.
         for directory in (state, runtime):
             directory.mkdir(parents=True, exist_ok=True, mode=0o711)
@@ -173,6 +178,16 @@ class Daemon:
         pod_id = pod_id_of(name, self._domain_prefix)
         if pod_id is not None:
             self._monitor.notice(pod_id)
+
+
+def _check_length(runtime: Path) -> None:
+    """Refuse a directory in which the agents' sockets would have too long paths.
+
+    :raises OSError: naming the directory.
+    """
+    if len(os.fsencode(runtime / "agents" / f"{uuid.UUID(int=0)}.sock")) > _MAX_SOCKET_PATH:
+        reason = "the path is too long for the agents' sockets; choose a shorter runtime_dir"
+        raise OSError(errno.ENAMETOOLONG, reason, str(runtime))
 
 
 def _settings(conf: cfg.ConfigOpts) -> Settings:

@@ -36,7 +36,8 @@ _MAX_ABANDONED = 1024
 _CODES = frozenset(("unknown_op", "invalid", "state", "disk", "network", "exec", "internal"))
 _MAX_MESSAGE = 1024
 # BlockingIOError: QEMU serves one client, and another one (of a daemon that ends) is waiting.
-_NOT_YET = (FileNotFoundError, ConnectionRefusedError, TimeoutError, BlockingIOError)
+_NOBODY = (FileNotFoundError, ConnectionRefusedError)
+_NOT_YET = (*_NOBODY, TimeoutError, BlockingIOError)
 
 
 @dataclasses.dataclass
@@ -91,7 +92,7 @@ class AgentChannel:
         """
         deadline = time.monotonic() + timeout
         nonce = secrets.token_hex(16)
-        sock = self._open(deadline, timeout)
+        sock = self._open(fresh, deadline, timeout)
         sock.setblocking(False)
         with self._lock:
             self._socket = sock
@@ -143,7 +144,7 @@ class AgentChannel:
         """End the connection; requests under way fail.  Idempotent."""
         self._end("the connection to the agent was closed")
 
-    def _open(self, deadline: float, timeout: float) -> socket.socket:
+    def _open(self, fresh: bool, deadline: float, timeout: float) -> socket.socket:
         while True:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
@@ -152,9 +153,13 @@ class AgentChannel:
                 return sock
             except _NOT_YET as exc:
                 sock.close()
-                if time.monotonic() + _RETRY_S >= deadline:
+                # A QEMU that was there once and does not listen has ended.
+                ended = not fresh and isinstance(exc, _NOBODY)
+                if ended or time.monotonic() + _RETRY_S >= deadline:
                     raise GuestFailed(
-                        f"the guest's agent socket did not open within {timeout:g} s"
+                        "the guest has ended: nobody listens on its agent's socket"
+                        if ended
+                        else f"the guest's agent socket did not open within {timeout:g} s"
                     ) from exc
                 time.sleep(_RETRY_S)
             except OSError as exc:

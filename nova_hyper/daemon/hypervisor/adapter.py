@@ -130,7 +130,6 @@ class LibvirtHypervisor:
                 connection.getCapabilities(),
                 hypervisor_version=connection.getVersion(),
                 libvirt_version=connection.getLibVersion(),
-                memory_mib=connection.getInfo()[1],
                 vcpus=connection.getInfo()[2],
             )
 

@@ -17,7 +17,6 @@ class Facts:
 
     cpu: Cpu
     vcpus: int
-    memory_mib: int
     hypervisor_version: int
     libvirt_version: int
     owner: str
@@ -29,7 +28,6 @@ def read(
     *,
     hypervisor_version: int,
     libvirt_version: int,
-    memory_mib: int,
     vcpus: int,
 ) -> Facts:
     """Return the facts in libvirt's capabilities XML.
@@ -62,7 +60,6 @@ def read(
             features=tuple(sorted(features)),
         ),
         vcpus=vcpus,
-        memory_mib=memory_mib,
         hypervisor_version=hypervisor_version,
         libvirt_version=libvirt_version,
         owner=owner,

@@ -174,8 +174,10 @@ class Monitor:
                 return
             answer = None
         if answer is None:
-            self._sandboxes.destroy(entry)
+            # Told first: taking down what is left may take a second, and is done again by the
+            # next look when it fails.
             self._pods.settle(entry, PodState.CRASHED, EventKind.CRASHED, (), _CRASHED)
+            self._sandboxes.destroy(entry)
         else:
             self._take(entry, status.containers(answer, entry.pod.containers))
 
@@ -185,9 +187,9 @@ class Monitor:
         states = {c.state for c in containers}
         if states == {ContainerState.EXITED}:
             codes = tuple(c.exit_code for c in containers)
-            self._sandboxes.shut_down(entry, 0)
             message = "exited" if codes[0] is None else f"exited with code {codes[0]}"
             self._pods.settle(entry, PodState.STOPPED, EventKind.EXITED, codes, message)
+            self._sandboxes.shut_down(entry, 0)
         elif entry.pod.state is PodState.READY and ContainerState.RUNNING in states:
             # The daemon was killed between the start and the record of it.
             self._pods.started(entry, containers)

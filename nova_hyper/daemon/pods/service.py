@@ -247,6 +247,7 @@ class Pods:
             exit_code=known[0],
             message=message,
             stopped_at=time.time(),
+            qemu_pid=None,
         )
         self.note(entry)
         self._events.append(kind, entry.id, entry.pod.spec.name, known[0], message)

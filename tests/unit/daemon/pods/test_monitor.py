@@ -45,6 +45,7 @@ def test_an_exit_becomes_an_event_with_its_code(watched):
     assert (event.exit_code, event.pod_id, event.pod_name) == (3, POD_ID, "web")
     pod = watched.pods.get("web")
     assert (pod.state, pod.exit_code, pod.message) == (PodState.STOPPED, 3, "exited with code 3")
+    watched.monitor.stop()  # the event comes before the last is taken down
     assert watched.left() == ["entry", "directory", "lease"]
 
 
@@ -77,6 +78,7 @@ def test_a_guest_whose_qemu_was_killed_has_crashed(watched):
     pod = watched.pods.get("web")
     assert (pod.state, pod.exit_code) == (PodState.CRASHED, None)
     assert "ended unexpectedly" in pod.message
+    watched.monitor.stop()  # the event comes before the last is taken down
     assert watched.left() == ["entry", "directory", "lease"]
 
 
