@@ -84,7 +84,9 @@ def test_a_number_of_another_life_of_the_host_starts_over_at_once(log):
 
 def test_waiting_ends_with_the_event(log):
     found = []
-    thread = threading.Thread(target=lambda: found.append(log.after(0, wait=PATIENCE_S)))
+    thread = threading.Thread(
+        target=lambda: found.append(log.after(0, wait=60 * PATIENCE_S)), daemon=True
+    )
     thread.start()
     add(log)
     thread.join(PATIENCE_S)
@@ -97,7 +99,9 @@ def test_waiting_ends_without_one_when_the_time_is_over(log):
 
 def test_waiting_ends_when_the_daemon_does(log):
     found = []
-    thread = threading.Thread(target=lambda: found.append(log.after(0, wait=PATIENCE_S)))
+    thread = threading.Thread(
+        target=lambda: found.append(log.after(0, wait=60 * PATIENCE_S)), daemon=True
+    )
     thread.start()
     log.release()
     thread.join(PATIENCE_S)
@@ -162,6 +166,19 @@ def test_on_a_full_disk_events_are_still_told_and_written_when_there_is_room(
     again = EventLog(path, keep=10)
     assert again.last == log.last
     assert again.after(log.last - 10) == log.after(log.last - 10)
+
+
+def test_an_event_that_could_not_be_written_is_written_with_the_next(log, path, monkeypatch):
+    add(log, 2)
+
+    def full(*_args, **_kwargs):
+        raise NO_ROOM
+
+    with monkeypatch.context() as patch:
+        patch.setattr(eventlog, "open", full, raising=False)
+        add(log)
+    add(log)
+    assert seqs(EventLog(path, keep=10).after(0)) == [1, 2, 3, 4]
 
 
 def test_a_write_that_is_cut_short_leaves_no_torn_line(log, path, monkeypatch):

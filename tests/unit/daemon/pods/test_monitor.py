@@ -275,6 +275,15 @@ def test_events_of_a_pod_that_is_gone_are_nobodys(watched):
     assert watched.monitor._queue.qsize() == 0
 
 
+def test_a_pod_that_was_deleted_before_its_look_is_not_deleted_again(core):
+    run(core)
+    entry = core.registry.get("web")
+    core.monitor.notice(POD_ID)
+    core.pods.delete("web")
+    core.monitor._attend(entry)
+    assert core.kinds() == ["created", "started", "deleted"]
+
+
 def test_with_libvirt_away_an_exit_is_seen_when_it_is_back(watched):
     run(watched)
     watched.hypervisor.away = True

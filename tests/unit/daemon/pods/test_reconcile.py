@@ -162,25 +162,26 @@ def test_a_half_removed_pod_is_gone(found, when):
     assert core.left() == []
 
 
-def test_a_removal_that_was_killed_between_its_files_is_finished(core):
+@pytest.mark.parametrize("files", range(5))
+def test_a_removal_that_was_killed_between_its_files_is_finished(core, files):
     core.pods.create(spec(root_gib=1))
     directory = core.repository.directory(POD_ID)
-    record = (directory / "pod.json").read_bytes()
-    assert {p.name for p in directory.iterdir()} >= {"pod.json", "upper-main.img", "console.log"}
-
+    # In the order of their names in any directory: some before the record, some after it.
+    for name in ("aaa", "zzz"):
+        (directory / name).touch()
     unlinked = []
     real = type(directory).unlink
 
     def unlink(path, *args, **kwargs):
+        if len(unlinked) == files:
+            raise Killed
         real(path, *args, **kwargs)
         unlinked.append(path)
-        if len(unlinked) == 2:
-            raise Killed
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(type(directory), "unlink", unlink)
         core.repository.remove(POD_ID)
-    assert (directory / "pod.json").read_bytes() == record  # it goes last
+    assert (directory / "pod.json").exists()  # it goes last
     core = core.restarted()
     core.monitor.reconcile()
     core.pods.delete("web")
@@ -332,7 +333,7 @@ def test_silent_agents_do_not_keep_the_daemon_from_working(core):
     after_kill.agent().silent = True
     after_kill.monitor.reconcile()
     assert after_kill.pods.reconciled.is_set()
-    assert after_kill.agent().asked.count("pod.status") == 0
+    assert after_kill.guests.fresh == [True]  # at its boot; not since
 
 
 def test_a_reconnection_does_not_wait_for_a_call_under_way(core):
