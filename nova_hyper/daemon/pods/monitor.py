@@ -110,10 +110,22 @@ class Monitor:
             self.repeat()
 
     def repeat(self) -> None:
-        """Look again at what could not be put right: a silent agent, a removal that failed."""
+        """Look again at what could not be put right, or changed without anybody's saying so.
+
+        That is an agent that was silent, a removal that failed, and a record
+        and a domain that do not fit together.
+        """
+        if not self._pods.reconciled.is_set():
+            return
+        try:
+            states = self._hypervisor.states()
+        except HyperError as exc:
+            LOG.debug("pods are looked at when libvirt is back: %s", exc.message)
+            return
         for entry in self._registry:
-            silent = entry.pod.state in UP and entry.session is None
-            if self._pods.reconciled.is_set() and (silent or entry.pod.state in HALF):
+            up = entry.pod.state in UP
+            silent = up and entry.session is None
+            if silent or up != (entry.id in states) or entry.pod.state in HALF:
                 self._attend(entry)
 
     def _attend(self, entry: Entry) -> None:

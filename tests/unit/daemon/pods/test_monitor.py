@@ -127,8 +127,36 @@ def test_an_agent_that_answers_again_has_no_message(core):
     assert (pod.state, pod.message) == (PodState.RUNNING, "")
 
 
+def test_a_guest_that_could_not_be_taken_down_is_taken_down_later(core):
+    run(core)
+    core.agent().exit(0)
+    core.hypervisor.fail("destroy", HypervisorFailed("device busy"))
+    assert look(core).state is PodState.STOPPED
+    assert core.hypervisor.domains != {}
+    core.monitor.repeat()
+    assert core.hypervisor.domains == {}
+    assert core.kinds() == ["created", "started", "exited"]
+
+
+def test_a_guest_whose_end_nobody_told_has_crashed(core):
+    run(core)
+    del core.hypervisor.domains[POD_ID]
+    core.monitor.repeat()
+    assert core.pods.get("web").state is PodState.CRASHED
+
+
+def test_with_libvirt_away_nothing_is_looked_at_again(core):
+    run(core)
+    core.hypervisor.domains.clear()
+    core.hypervisor.away = True
+    core.monitor.repeat()
+    assert core.pods.get("web").state is PodState.RUNNING
+
+
 def test_only_what_needs_it_is_looked_at_again(core):
     run(core)
+    core.pods.create(spec(OTHER_ID, "other"))
+    core.pods.stop("other")
     asked = len(core.agent().requests)
     core.monitor.repeat()
     assert len(core.agent().requests) == asked
