@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ from nova_hyper.cmd import hyperd
 from tests.unit.daemon.fakes import PATIENCE_S
 
 REPO = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def tmp_path():
+    """A directory whose name is short enough for the agents' sockets."""
+    with tempfile.TemporaryDirectory(prefix="hyperd-") as directory:
+        yield Path(directory)
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ class Process:
 
     def __init__(self, tmp_path, config):
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notify.settimeout(PATIENCE_S * 3)
+        self.notify.settimeout(0.1)
         address = str(tmp_path / "notify")
         Path(address).unlink(missing_ok=True)
         self.notify.bind(address)
@@ -49,7 +57,13 @@ class Process:
         )
 
     def told(self):
-        return self.notify.recv(100).decode()
+        """The next thing that systemd would be told."""
+        for _ in range(30 * PATIENCE_S):
+            try:
+                return self.notify.recv(100).decode()
+            except TimeoutError:
+                assert self.process.poll() is None, self.end()
+        raise AssertionError("hyperd says nothing")
 
     def end(self):
         """The exit code and what it has logged."""
@@ -145,6 +159,12 @@ def test_a_missing_configuration_is_named(tmp_path, refused, no_daemon):
 def test_a_state_directory_that_cannot_be_made_is_named(tmp_path, config, refused):
     (tmp_path / "state").touch()
     assert str(tmp_path / "state") in refused("--config-file", config)
+
+
+def test_a_runtime_directory_with_too_long_a_path_is_named(tmp_path, config, refused, monkeypatch):
+    config.write_text(config.read_text().replace("/run\n", f"/{'x' * 60}\n"))
+    assert "choose a shorter runtime_dir" in refused("--config-file", config)
+    assert list(tmp_path.iterdir()) == [config]
 
 
 def test_options_have_the_defaults_of_the_documentation(tmp_path):
