@@ -52,7 +52,7 @@ def test_a_pod_answers_ping_and_http_from_its_network(cloud, web):
 
 def test_two_pods_reach_each_other_by_ping_and_tcp(make_server, console, image_running, web):
     image = image_running(
-        f"ping -c 3 -W 5 {address(web)}; wget -T 20 -qO- http://{address(web)}/; "
+        f"ping -c 3 -W 5 {address(web)}; timeout 20 wget -qO- http://{address(web)}/; "
         "echo end; sleep 1000"
     )
     text = console(make_server(image=image), "end\n")
@@ -61,7 +61,7 @@ def test_two_pods_reach_each_other_by_ping_and_tcp(make_server, console, image_r
 
 
 def test_a_pod_finds_another_by_its_name(make_server, console, image_running, web):
-    image = image_running("wget -T 20 -qO- http://web.hyper.internal/; echo end; sleep 1000")
+    image = image_running("timeout 20 wget -qO- http://web.hyper.internal/; echo end; sleep 1000")
     assert "Hello from a pod." in console(make_server(image=image), "end\n")
 
 
@@ -73,7 +73,7 @@ def test_megabytes_arrive_whole(make_server, console, image_running):
     server = make_server(image=serve, flavor="hyper.small")
     digest = re.search(r"[0-9a-f]{32}", console(server, "  -"))[0]
     fetch = image_running(
-        f"wget -T 30 -qO- http://{address(server)}/big | md5sum; echo end; sleep 1000"
+        f"timeout 30 wget -qO- http://{address(server)}/big | md5sum; echo end; sleep 1000"
     )
     assert digest in console(make_server(image=fetch), "end\n")
 
@@ -88,7 +88,7 @@ def test_a_port_without_its_security_group_rules_is_closed(
         (port,) = cloud.network.ports(device_id=server.id)
         cloud.network.update_port(port, security_group_ids=[group.id])
         image = image_running(
-            f"sleep 3; wget -T 4 -qO- http://{address(server)}/ || echo closed; sleep 1000"
+            f"sleep 3; timeout 4 wget -qO- http://{address(server)}/ || echo closed; sleep 1000"
         )
         assert "closed" in console(make_server(image=image), "closed")
         cloud.compute.delete_server(server)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from typing import Any
+
 from openstack.connection import Connection
 
 from cloud import command, config, plan, service, wsgi
@@ -84,18 +87,30 @@ def wait_for_node(site: Site, cloud: Connection) -> None:
     def taken_up() -> bool:
         service.wait(site, compute(site))
         alive = any(
-            entry.state == "up" and heartbeat(entry.updated_at) >= since
+            entry.state == "up" and heartbeat(entry.updated_at) >= since and not _paused(entry)
             for entry in cloud.compute.services(binary="nova-compute", host=site.host)
         )
         # Nova lists the hypervisors of hosts that the scheduler has found and mapped to a cell.
-        mapped = alive and any(
-            entry.service_details["host"] == site.host
-            for entry in cloud.compute.hypervisors(details=True)
-        )
-        return mapped and any(
-            entry.total
-            for provider in cloud.placement.resource_providers()
-            for entry in cloud.placement.resource_provider_inventories(provider)
+        return alive and any(
+            _provides(cloud, hypervisor.id)
+            for hypervisor in cloud.compute.hypervisors(details=True)
+            if hypervisor.service_details["host"] == site.host
         )
 
     plan.until("nova-compute's registration with Nova", taken_up, timeout_s=120)
+
+
+def _paused(entry: Any) -> bool:
+    """Tell whether the driver keeps servers away because hyperd is away.
+
+    A service that an operator disabled is as it should be.
+    """
+    return entry.status == "disabled" and str(entry.disabled_reason).startswith("AUTO:")
+
+
+def _provides(cloud: Connection, provider: str) -> bool:
+    """Tell whether Placement gives the resources of *provider* to servers."""
+    found = cloud.placement.get(f"/resource_providers/{provider}/inventories")
+    return found.status_code == HTTPStatus.OK and any(
+        entry["total"] for entry in found.json()["inventories"].values()
+    )

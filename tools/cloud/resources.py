@@ -101,12 +101,17 @@ def make_archive(site: Site) -> Path:
 def upload_image(site: Site, cloud: Connection) -> None:
     """Upload the image ``busybox`` to Glance, for all projects."""
     archive = make_archive(site)
+    properties: dict[str, Any] = dict(IMAGE_PROPERTIES) if site.driver == "hyper" else {}
     found: Any = cloud.image.find_image(IMAGE)
     if found is not None:
-        if found.status == "active" and found.hash_value == _sha512(archive):
+        shown = cloud.image.get(f"/images/{found.id}").json()
+        if (
+            shown["status"] == "active"
+            and shown["os_hash_value"] == _sha512(archive)
+            and {name: shown[name] for name in IMAGE_PROPERTIES if name in shown} == properties
+        ):
             return
         cloud.image.delete_image(found)
-    properties: dict[str, Any] = dict(IMAGE_PROPERTIES) if site.driver == "hyper" else {}
     cloud.create_image(
         IMAGE,
         filename=str(archive),

@@ -55,12 +55,11 @@ def find(site: Site, cloud: Connection) -> Traces:
 
 
 def _qemu_processes() -> list[str]:
+    """Return the process ids of the QEMUs of pods; a zombie, which is no more, has no command."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            name = (process / "comm").read_text()
-            # A zombie has no command line: it waits for whoever started it, and is nothing more.
-            if name.startswith("qemu-system") and (process / "cmdline").read_bytes():
+            if b"\0guest=hyper-" in (process / "cmdline").read_bytes():
                 found.append(process.name)
         except OSError:
             continue
