@@ -149,11 +149,14 @@ class Daemon:
         )
 
     def start(self) -> None:
-        """Connect to libvirt in the background, and serve the API."""
+        """Serve the API, and connect to libvirt in the background.
+
+        :raises OSError: when another server has the socket; then nothing was touched.
+        """
+        self._server.start()
         self._reactor.start()
         self._monitor.start()
         self._connection.start()
-        self._server.start()
 
     def stop(self) -> None:
         """Stop serving; the pods go on."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from typing import Any
 
 from nova_hyper.daemon.pods import status
@@ -32,6 +33,7 @@ LOG = logging.getLogger(__name__)
 _WORKERS = 4
 _STATUS_S = 10.0
 _AGAIN_S = 30.0
+_FINISH_S = 5.0
 _TRIES = 5
 _TRY_S = 2.0
 
@@ -76,12 +78,13 @@ class Monitor:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """End the threads; pods are not touched."""
+        """End the threads, waiting a little for those at work; pods are not touched."""
         self._stopped.set()
         for _ in range(_WORKERS):
             self._queue.put(None)
+        deadline = time.monotonic() + _FINISH_S
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def notice(self, pod_id: str) -> None:
         """Have the pod looked at soon; returns at once, however often it is called."""

@@ -76,8 +76,8 @@ class Process:
 def start(tmp_path, config):
     started = []
 
-    def run():
-        started.append(Process(tmp_path, config))
+    def run(conf=config):
+        started.append(Process(tmp_path, conf))
         return started[-1]
 
     yield run
@@ -87,7 +87,7 @@ def start(tmp_path, config):
             made.end()
 
 
-def test_it_serves_until_it_is_told_to_end_and_starts_again_after_a_kill(start, tmp_path):
+def test_it_serves_until_it_is_told_to_end_and_starts_again_after_a_kill(start, config, tmp_path):
     first = start()
     assert first.told() == "READY=1"
     assert first.client.version().api == "1.0"
@@ -101,14 +101,23 @@ def test_it_serves_until_it_is_told_to_end_and_starts_again_after_a_kill(start, 
     assert "Traceback" not in log
     assert first.client.version().api == "1.0"
 
+    other = config.with_name("other.conf")
+    other.write_text(config.read_text().replace("/state\n", "/other\n"))
+    third = start(other)
+    code, log = third.end()
+    assert code == 1
+    assert "another server answers on this socket" in log
+    assert "connected to libvirt" not in log  # whose domains it would take for orphans
+    assert first.client.version().api == "1.0"
+
     first.process.kill()
     first.end()
-    third = start()
-    assert third.told() == "READY=1"
-    assert third.client.version().api == "1.0"
-    third.process.send_signal(signal.SIGTERM)
-    assert third.told() == "STOPPING=1"
-    code, log = third.end()
+    last = start()
+    assert last.told() == "READY=1"
+    assert last.client.version().api == "1.0"
+    last.process.send_signal(signal.SIGTERM)
+    assert last.told() == "STOPPING=1"
+    code, log = last.end()
     assert code == 0
     assert "pods go on" in log
     assert not (tmp_path / "run" / "hyperd.sock").exists()
