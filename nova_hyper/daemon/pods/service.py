@@ -299,9 +299,10 @@ class Pods:
             with contextlib.suppress(OSError):  # a full disk: deleting is what makes room
                 self._save(entry)
         self._sandboxes.destroy(entry)
-        self._images.release(entry.id)
         tell()
+        # First what makes room: releasing writes. Leases of nobody are dropped at the next start.
         self._repository.remove(entry.id)
+        self._images.release(entry.id)
         self._registry.drop(entry)
 
     def console(self, ref: str, max_bytes: int) -> bytes:

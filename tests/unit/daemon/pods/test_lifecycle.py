@@ -279,6 +279,16 @@ def test_a_deleted_pods_id_and_name_are_free(core, running):
 
 
 def test_a_full_disk_does_not_keep_a_pod_from_being_deleted(core, running):
+    """Only the pod's own files make room again."""
+    directory = core.repository.directory(POD_ID)
+    release = core.images.release
+
+    def needs_room(owner):
+        if directory.exists():
+            raise NO_ROOM
+        release(owner)
+
+    core.images.release = needs_room
     core.repository.save = lambda _pod: (_ for _ in ()).throw(NO_ROOM)
     core.pods.delete("web")
     assert core.left() == []
