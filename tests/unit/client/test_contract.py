@@ -30,6 +30,7 @@ from nova_hyper.spec.event import EventKind
 from nova_hyper.spec.nic import Dns, Nic, NicKind, Route
 from nova_hyper.spec.pod import Container, PodSpec, PodState
 from tests.unit.daemon import fakes
+from tests.unit.daemon.core import Core
 from tests.unit.daemon.image.archives import LAYER, UPPER, docker_archive
 from tests.unit.fake_hyperd import HOST, NOT_AN_ARCHIVE, FakeHyperd
 from tests.unit.unix_server import UnixServer, api_handler
@@ -89,7 +90,7 @@ class Daemon:
         parts = SimpleNamespace(
             hypervisor=hypervisor, guests=fakes.FakeGuests(hypervisor), images=store
         )
-        self.core = fakes.Core(directory, before=parts)
+        self.core = Core(directory, before=parts)
         self.core.monitor.reconcile()
         self.core.monitor.start()
         handlers = Handlers(

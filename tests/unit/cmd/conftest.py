@@ -38,3 +38,8 @@ def ctl(hyperd, monkeypatch, capfdbinary):
         return Result(ended.value.code, out.decode(), err.decode())
 
     return run
+
+
+@pytest.fixture
+def image(hyperd):
+    return hyperd.import_image("web:1", [b"archive"])

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.unit.daemon.fakes import Core
+from tests.unit.daemon.core import Core
 
 
 @pytest.fixture(autouse=True)

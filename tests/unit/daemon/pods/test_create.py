@@ -30,6 +30,7 @@ from nova_hyper.spec.image import Layer
 from nova_hyper.spec.nic import Nic, NicKind, Route
 from nova_hyper.spec.pod import Container, Pod, PodState
 from tests.unit.daemon import fakes
+from tests.unit.daemon.core import Core
 from tests.unit.daemon.fakes import OTHER_ID, PATIENCE_S, POD_ID, spec
 
 NO_ROOM = OSError(errno.ENOSPC, "No space left on device")
@@ -326,7 +327,7 @@ def test_an_image_that_does_not_fit_the_disk_is_refused(core):
 
 def test_nothing_is_made_before_libvirt_has_been_reached(tmp_path, monkeypatch):
     monkeypatch.setattr("nova_hyper.daemon.pods.service._AGREEMENT_S", 0)
-    core = fakes.Core(tmp_path)
+    core = Core(tmp_path)
     with pytest.raises(HypervisorUnavailable, match="check that libvirtd runs"):
         core.pods.create(spec())
     assert core.left() == []

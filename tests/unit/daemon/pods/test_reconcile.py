@@ -12,7 +12,8 @@ import pytest
 from nova_hyper.daemon.ports import DomainState
 from nova_hyper.spec.errors import HypervisorFailed, HypervisorUnavailable, PodNotFound
 from nova_hyper.spec.pod import PodState
-from tests.unit.daemon.fakes import OTHER_ID, PATIENCE_S, POD_ID, Core, image, spec
+from tests.unit.daemon.core import Core
+from tests.unit.daemon.fakes import OTHER_ID, PATIENCE_S, POD_ID, image, spec
 
 
 class Killed(BaseException):

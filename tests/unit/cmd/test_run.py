@@ -1,0 +1,154 @@
+"""hyperctl run: a pod in one command."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from nova_hyper.cmd.ctl.run import overlap
+from nova_hyper.spec.errors import DaemonUnavailable, HypervisorFailed, PodExists
+from nova_hyper.spec.nic import Nic, NicKind, Route
+from tests.unit.daemon.fakes import PATIENCE_S
+
+
+def test_run_detached_prints_the_id(ctl, hyperd, image):
+    result = ctl("run", "-d", "web:1")
+    (pod,) = hyperd.pods()
+    assert (result.code, result.out) == (0, f"{pod.spec.id}\n")
+    assert pod.state == "running"
+    assert pod.spec.name.startswith("web-1-")
+    assert pod.spec.containers[0].args is None
+
+
+def test_run_takes_everything_to_the_pod(ctl, hyperd, image):
+    options = (
+        "--name w -m 64 -c 2 --root 1 -e A=1 -e B= -u 1:1 -w /srv --hostname h --entrypoint /x "
+        "--bridge br-int --ovs --no-offload --address 10.0.0.5/24 --gateway 10.0.0.1 --dns 9.9.9.9"
+    )
+    assert ctl("run", "-d", *options.split(), "web:1", "a").code == 0
+    spec = hyperd.pod("w").spec
+    assert (spec.memory_mib, spec.vcpus, spec.root_gib, spec.hostname) == (64, 2, 1, "h")
+    (container,) = spec.containers
+    assert (container.command, container.args) == (("/x",), ("a",))
+    assert (container.env, container.user, container.working_dir) == (("A=1", "B="), "1:1", "/srv")
+    (nic,) = spec.nics
+    assert nic == Nic(
+        mac=nic.mac,
+        kind=NicKind.OVS,
+        bridge="br-int",
+        interface_id=spec.id,
+        offload=False,
+        addresses=("10.0.0.5/24",),
+        routes=(Route("0.0.0.0/0", "10.0.0.1"),),
+    )
+    assert nic.mac.startswith("52:54:00:")
+    assert spec.dns.nameservers == ("9.9.9.9",)
+
+
+def test_run_loads_an_archive_first(ctl, hyperd, tmp_path):
+    archive = tmp_path / "web.tar"
+    archive.write_bytes(b"archive")
+    assert ctl("run", "-d", archive).code == 0
+    assert hyperd.imports == ["web"]
+    assert hyperd.pods()[0].spec.containers[0].image == hyperd.images()[0].id
+
+
+def test_run_shows_the_output_and_exits_with_the_code(ctl, hyperd, image):
+    def later():
+        with hyperd._changed:
+            hyperd._changed.wait_for(lambda: any(e.kind == "started" for e in hyperd._events), 10)
+        hyperd.write("w", b"bye\n")
+        hyperd.exit("w", 7)
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    result = ctl("run", "--name", "w", "web:1")
+    thread.join(PATIENCE_S)
+    assert (result.code, result.out) == (7, "hello\nbye\n")
+    assert hyperd.pod("w").state == "stopped"
+
+
+def test_run_rm_leaves_nothing(ctl, hyperd, image, monkeypatch):
+    real = hyperd.start_pod
+
+    def start(ref):
+        real(ref)
+        return hyperd.exit(ref, 0)
+
+    monkeypatch.setattr(hyperd, "start_pod", start)
+    assert ctl("run", "--rm", "web:1").code == 0
+    assert hyperd.pods() == ()
+
+
+def test_run_of_a_pod_that_crashes_says_so(ctl, hyperd, image, monkeypatch):
+    real = hyperd.start_pod
+    monkeypatch.setattr(
+        hyperd,
+        "start_pod",
+        lambda ref: hyperd._update(hyperd.crash(real(ref).spec.id), message="the kernel panicked"),
+    )
+    result = ctl("run", "web:1")
+    assert (result.code, result.err) == (1, "hyperctl: the kernel panicked\n")
+
+
+@pytest.mark.parametrize("error", [HypervisorFailed("no"), KeyboardInterrupt()])
+@pytest.mark.parametrize("call", ["create_pod", "start_pod"])
+def test_run_that_fails_leaves_no_pod(ctl, hyperd, image, monkeypatch, call, error):
+    real = getattr(hyperd, call)
+
+    def fail(arg):
+        real(arg)  # the daemon may have done it all the same
+        raise error
+
+    monkeypatch.setattr(hyperd, call, fail)
+    result = ctl("run", "web:1")
+    assert result.code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert hyperd.pods() == ()
+
+
+def test_run_tells_its_own_failure_also_when_cleaning_up_fails(ctl, hyperd, image):
+    hyperd.fail_next["create_pod"] = PodExists("the name web belongs to another pod")
+    hyperd.fail_next["delete_pod"] = DaemonUnavailable("gone")
+    result = ctl("run", "web:1")
+    assert (result.code, result.err) == (1, "hyperctl: the name web belongs to another pod\n")
+
+
+def test_run_stops_the_pod_at_an_interrupt(ctl, hyperd, image, monkeypatch):
+    real = time.sleep
+    interrupts = [KeyboardInterrupt()]
+
+    def sleep(seconds):
+        if interrupts:
+            raise interrupts.pop()
+        real(seconds)
+
+    monkeypatch.setattr("nova_hyper.cmd.ctl.run.time.sleep", sleep)
+    result = ctl("run", "--name", "w", "web:1")
+    assert result.code == 143
+    assert "once more to leave it running" in result.err
+    assert hyperd.pod("w").state == "stopped"
+
+
+def test_run_of_an_unknown_image_makes_nothing(ctl, hyperd):
+    result = ctl("run", "nginx")
+    assert (result.code, result.err) == (1, "hyperctl: there is no image nginx on this host\n")
+    assert hyperd.pods() == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "new"),
+    [
+        (b"", b"", b""),
+        (b"", b"abc", b"abc"),
+        (b"abc", b"abc", b""),
+        (b"abc", b"abcdef", b"def"),
+        (b"y\n" * 10, b"y\n" * 15, b"y\n" * 5),
+        (b"abcdef", b"xyz", b"xyz"),
+        (b"aXbXc" + b"-" * 5000, b"c" + b"-" * 5000 + b"new", b"new"),
+        (b"-" * 9000 + b"x", b"-" * 6000 + b"x" + b"-" * 5000 + b"x", b"-" * 5000 + b"x"),
+    ],
+)
+def test_output_is_shown_once(before, now, new):
+    assert now[overlap(before, now) :] == new
