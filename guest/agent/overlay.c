@@ -68,7 +68,10 @@ static int mount_upper(const struct overlay *overlay, const char *upper, struct 
 static int write_options(const struct overlay *overlay, const char *upper, char *options,
                          size_t size)
 {
-    size_t length = (size_t)snprintf(options, size, "upperdir=%s/upper,workdir=%s/work,lowerdir=",
+    /* xino: all files have one device number, as in a container that is not a guest. Without it
+     * "find -xdev" and "tar --one-file-system" leave out the files of the layers. */
+    size_t length = (size_t)snprintf(options, size,
+                                     "xino=on,upperdir=%s/upper,workdir=%s/work,lowerdir=",
                                      upper, upper);
 
     /* overlayfs wants the top first; the names are relative to save room. */
