@@ -23,6 +23,7 @@ LOG = logging.getLogger(__name__)
 
 # From malloc.h.
 _M_ARENA_MAX = -8
+_SIGNAL_CHECK_S = 0.5
 _QUIET = ("amqp=WARN", "urllib3=WARN")
 
 
@@ -68,7 +69,10 @@ def main() -> None:
         sys.exit(f"hyperd: {exc}")
     LOG.info("hyperd %s serves %s", version.release(), conf.api.socket)
     _tell_systemd("READY=1")
-    stop.wait()
+    # In short waits: the kernel may give the signal to another thread, and Python's handler runs in
+    # this one only, when it next does something.
+    while not stop.wait(_SIGNAL_CHECK_S):
+        pass
     LOG.info("hyperd ends; pods go on")
     _tell_systemd("STOPPING=1")
     daemon.stop()
