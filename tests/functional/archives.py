@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +58,43 @@ def with_command(busybox: Path, path: Path, command: str) -> Path:
 
     Its layers are the same, so a host that has the one stores nothing for the other.
     """
-    with tarfile.open(busybox) as tar:
-        (manifest,) = json.load(_content(tar, "manifest.json"))
-        image = json.load(_content(tar, manifest["Config"]))
-        layers = [_content(tar, name).read() for name in manifest["Layers"]]
-    config = image["config"] | {"Cmd": ["sh", "-c", command]}
-    return write(path, layers, config, architecture=image["architecture"])
+
+    def change(image: dict[str, Any]) -> None:
+        image["config"]["Cmd"] = ["sh", "-c", command]
+
+    return remade(busybox, path, change)
 
 
-def _content(tar: tarfile.TarFile, name: str) -> Any:
-    content = tar.extractfile(name)
-    assert content is not None, name
-    return content
+def remade(
+    archive: Path,
+    path: Path,
+    change: Callable[[dict[str, Any]], None] = lambda image: None,
+    top: bytes | None = None,
+) -> Path:
+    """Write *archive* again to *path*, its configuration changed and the layer *top* put on it."""
+    with tarfile.open(archive) as tar:
+        contents = {m.name: _content(tar, m) for m in tar if m.isfile()}
+    (manifest,) = json.loads(contents.pop("manifest.json"))
+    image = json.loads(contents.pop(manifest["Config"]))
+    change(image)
+    if top is not None:
+        image["rootfs"]["diff_ids"].append(_digest(top))
+        manifest["Layers"].append("top.tar")
+        contents["top.tar"] = gzip.compress(top, 1)
+    manifest["Config"] = "config.json"
+    manifest["RepoTags"] = [f"{path.stem}:latest"]
+    with tarfile.open(path, "w") as tar:
+        for name in manifest["Layers"]:
+            _add(tar, name, contents[name])
+        _add(tar, "config.json", json.dumps(image).encode())
+        _add(tar, "manifest.json", json.dumps([manifest]).encode())
+    return path
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    content = tar.extractfile(member)
+    assert content is not None, member.name
+    return content.read()
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

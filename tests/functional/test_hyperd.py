@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
-import hashlib
-import io
 import json
 import os
 import random
@@ -23,6 +20,7 @@ import pytest
 
 from nova_hyper.spec.errors import HyperError
 from nova_hyper.spec.pod import Container, PodSpec
+from tests.functional.archives import remade
 from tests.functional.daemon import Daemon, wait_for
 
 REPO = Path(__file__).resolve().parents[2]
@@ -253,28 +251,6 @@ def test_fifty_cycles_make_nothing_grow(hyperd):
     assert after == loops
 
 
-def _remade(archive, target, change, layer=None):
-    """Write the archive again, its config changed by *change*, and with *layer* (a tar) on top."""
-    with tarfile.open(archive) as source:
-        contents = {m.name: source.extractfile(m).read() for m in source if m.isfile()}
-    manifest = json.loads(contents.pop("manifest.json"))
-    config = json.loads(contents.pop(manifest[0]["Config"]))
-    change(config)
-    if layer is not None:
-        config["rootfs"]["diff_ids"].append("sha256:" + hashlib.sha256(layer).hexdigest())
-        contents["layer.tar"] = gzip.compress(layer, 1)
-        manifest[0]["Layers"].append("layer.tar")
-    raw = json.dumps(config).encode()
-    manifest[0]["Config"] = hashlib.sha256(raw).hexdigest() + ".json"
-    contents[manifest[0]["Config"]] = raw
-    contents["manifest.json"] = json.dumps(manifest).encode()
-    with tarfile.open(target, "w") as out:
-        for name, data in contents.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            out.addfile(info, io.BytesIO(data))
-
-
 def _no_command(config):
     config["config"].pop("Cmd", None)
     config["config"].pop("Entrypoint", None)
@@ -303,7 +279,7 @@ def test_bad_archives_are_refused_with_a_sentence(hyperd, archive, tmp_path):
     cut.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     _refused(hyperd, "load", str(cut), words="truncated|ends|incomplete")
     arch = tmp_path / "arch.tar"
-    _remade(archive, arch, _other_arch)
+    remade(archive, arch, _other_arch)
     _refused(hyperd, "load", str(arch), words="riscv64")
     _refused(hyperd, "load", str(tmp_path / "absent.tar"), words="No such file")
     assert [i.names for i in hyperd.client.images()] == [("busybox",)]
@@ -311,7 +287,7 @@ def test_bad_archives_are_refused_with_a_sentence(hyperd, archive, tmp_path):
 
 def test_pods_that_cannot_work_are_refused_with_a_sentence(hyperd, archive, tmp_path):
     silent = tmp_path / "silent.tar"
-    _remade(archive, silent, _no_command)
+    remade(archive, silent, _no_command)
     hyperd.ctl("load", str(silent))
     for args, words in (
         (("silent",), "neither Entrypoint nor Cmd"),
@@ -329,7 +305,7 @@ def test_an_image_larger_than_the_disk_is_refused(hyperd, archive, tmp_path):
     zeros = tarfile.TarInfo("zeros")
     zeros.size = 1100 * 1024 * 1024
     layer = zeros.tobuf() + bytes(zeros.size + 1024)
-    _remade(archive, tmp_path / "big.tar", lambda config: None, layer)
+    remade(archive, tmp_path / "big.tar", top=layer)
     hyperd.ctl("load", str(tmp_path / "big.tar"))
     _refused(hyperd, "run", "-d", "--root", "1", "big", words="unpacks to .* more than .* 1 GiB")
 
