@@ -24,6 +24,8 @@ END
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 HOME_DIR=${NOVA_HYPER_HOME:-/opt/nova-hyper}
 export NOVA_HYPER_HOME=$HOME_DIR
+# Tests without a cloud boot the same guest.
+export HYPER_GUEST_DIRECTORY=$HOME_DIR/guest
 
 parts=()
 while [ $# -gt 0 ]; do
@@ -49,15 +51,20 @@ install_packages "$REPO"/tools/cloud/packages{,-node,-test}.txt
 install_venv "$REPO/tools/cloud/requirements.txt" "$REPO/test-requirements.txt"
 cd "$REPO"
 
-if wants lint; then
-    say "linters"
-    tools/lint.sh "$VENV/bin"
-fi
-if wants agent; then
-    say "agent"
-    make -C guest/agent check check-sanitize
-fi
-# One pytest for both, and last: its summary is the result.
+# All parts run, whatever the others say; pytest comes last, and its summary ends the output.
+status=0
+part() {
+    local name=$1
+    shift
+    say "$name"
+    if ! "$@"; then
+        [ "$name" = tests ] || say "$name: FAILED"
+        status=1
+    fi
+}
+
+if wants lint; then part lint tools/lint.sh "$VENV/bin"; fi
+if wants agent; then part agent make -C guest/agent check check-sanitize; fi
 paths=()
 if wants unit; then paths+=(tests/unit); fi
 if wants functional; then paths+=(tests/functional); fi
@@ -66,6 +73,6 @@ if [ ${#paths[@]} -gt 0 ]; then
     for argument in "$@"; do
         case $argument in tests/*) paths=() ;; esac
     done
-    say "tests"
-    "$VENV/bin/python" -m pytest "${paths[@]}" "$@"
+    part tests "$VENV/bin/python" -m pytest "${paths[@]}" "$@"
 fi
+exit $status

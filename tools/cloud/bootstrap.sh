@@ -89,13 +89,15 @@ install_packages() {
 
 # install_venv FILE...: the project and the requirements in the files, at the tested versions.
 install_venv() {
-    local begin=$SECONDS stamp wanted file
+    local begin=$SECONDS stamp=$VENV/nova-hyper.stamp pins wanted file
     local -a options=()
-    stamp=$VENV/nova-hyper.stamp
-    wanted=$(cat "$REPO/constraints.txt" "$REPO/requirements.txt" "$REPO/setup.cfg" \
-        "$REPO/pyproject.toml" "$@" | sha256sum)
-    wanted="$wanted $REPO $(/usr/bin/python3 --version)"
-    # The stamp has one line for each set of requirements that was installed since the pins changed.
+    # A line for each set of requirements that has been installed since the pins changed.
+    pins=$({
+        cat "$REPO"/{constraints.txt,requirements.txt,setup.cfg,pyproject.toml}
+        echo "$REPO"
+        /usr/bin/python3 --version
+    } | sha256sum | cut -c 1-32)
+    wanted="$pins $(cat "$@" | sha256sum | cut -c 1-32)"
     if grep -qxF "$wanted" "$stamp" 2>/dev/null && [ -x "$VENV/bin/hyperd" ]; then
         say "virtual environment: up to date"
         return
@@ -106,7 +108,11 @@ install_venv() {
     logged pip-install "$VENV/bin/pip" install --disable-pip-version-check \
         -c "$REPO/constraints.txt" "${options[@]}"
     install_project
-    printf '%s\n' "$wanted" >>"$stamp"
+    {
+        grep "^$pins " "$stamp" 2>/dev/null || true
+        echo "$wanted"
+    } >"$stamp.new"
+    mv "$stamp.new" "$stamp"
     say "virtual environment made in $((SECONDS - begin)) s"
 }
 

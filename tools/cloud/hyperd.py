@@ -38,9 +38,7 @@ def definition(site: Site) -> Service:
         ready=answers.unix(HYPERD_SOCKET),
         inputs=(
             site.etc / "hyperd/hyperd.conf",
-            code / "daemon",
-            code / "spec",
-            code / "conf.py",
+            *(code / part for part in ("cmd", "daemon", "spec", "conf.py")),
         ),
     )
 

@@ -58,7 +58,9 @@ def compute(site: Site) -> Service:
     files = (conf / "nova.conf", conf / "nova-compute.conf")
     options = tuple(part for file in files for part in ("--config-file", str(file)))
     code = site.repo / "nova_hyper"
-    driver = tuple(code / part for part in ("spec", "client", "virt", "vif", "volume"))
+    driver = tuple(
+        code / part for part in ("spec", "client", "virt", "vif", "volume", "exception.py")
+    )
     return Service(
         "nova-compute",
         (site.bin("nova-compute"), *options),
