@@ -109,14 +109,14 @@ def _image(client: HyperClient, args: argparse.Namespace) -> str:
     if args.archive:
         with open(args.archive, "rb") as file:
             return client.import_image(args.image, iter(lambda: file.read(1 << 20), b"")).id
-    wanted = [args.image]
+    wanted = args.image
     if args.os_cloud:
         found = openstack.connect(cloud=args.os_cloud).image.find_image(args.image)
-        wanted += [f"glance:{found.id}"] if found else []
-    for name in wanted:
-        for image in client.images():
-            if name in image.names:
-                return image.id
+        # As the driver names it: with the image's id, and its checksum.
+        wanted = f"glance:{found.id}:" if found else wanted
+    for image in client.images():
+        if any(name == args.image or name.startswith(wanted) for name in image.names):
+            return image.id
     raise HyperError(f"hyperd has no image {args.image}; load it, or give --archive")
 
 
