@@ -7,8 +7,8 @@ usage() {
 Usage: tools/quickstart.sh [OPTION]...
 
 Makes this machine an OpenStack cloud of one node that runs Docker images as
-micro-VMs ("pods"), and boots one. It needs a Debian 12, root, about 6 GB of disk
-and 6 GB of memory; no systemd, and nothing installed before.
+micro-VMs ("pods"), and boots one. It needs a Debian 12, root, about 4 GB of disk
+and 4 GB of memory; no systemd, and nothing installed before.
 
 What it does, in this order:
   1. installs Debian packages, and OpenStack into a virtual environment;
