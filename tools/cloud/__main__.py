@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cloud import clouds_yaml, demo, down, hyperd, plan, service, up
+from cloud import clouds_yaml, command, demo, down, hyperd, plan, service, up
 from cloud.failure import CloudError
 from cloud.plan import Clock, Step, StepError
 from cloud.site import Site
@@ -71,6 +71,7 @@ def _up(site: Site, clock: Clock, arguments: argparse.Namespace) -> None:
     if not arguments.no_demo:
         demo.show(site, cloud, clock, _say)
     _say("")
+    _say(f"Done in {clock.elapsed():.0f} s, with {_used_mib(site.home)} MiB in {site.home}.")
     if clouds_yaml.offered(site):
         _say("Try: openstack --os-cloud hyper server list")
     else:
@@ -97,6 +98,11 @@ def _status(site: Site, clock: Clock, arguments: argparse.Namespace) -> None:
     for name in sorted(service.names(site)):
         pid = service.running_pid(site, name)
         _say(f"{name:<28} {'pid ' + str(pid) if pid else 'down':<12} {site.log}/{name}.log")
+
+
+def _used_mib(directory: Path) -> str:
+    shown = command.output(("du", "-sxm", str(directory)), timeout_s=60)
+    return shown.split()[0] if shown else "?"
 
 
 def _link(site: Site) -> None:

@@ -37,10 +37,15 @@ class Clock:
     def __init__(self, say: Callable[[str], None], ago_s: float = 0.0) -> None:
         self.begin = time.monotonic() - ago_s
         self._say = say
+        self._spoke = time.monotonic()
 
     def elapsed(self) -> float:
         """Return the seconds since the beginning."""
         return time.monotonic() - self.begin
+
+    def silence(self) -> float:
+        """Return the seconds since something was said."""
+        return time.monotonic() - self._spoke
 
     def done(self, what: str, seconds: float) -> None:
         """Say that *what* took *seconds*."""
@@ -48,6 +53,7 @@ class Clock:
 
     def note(self, text: str) -> None:
         """Say *text*."""
+        self._spoke = time.monotonic()
         self._say(f"[{self.elapsed():6.1f} s] {text}")
 
 
@@ -83,9 +89,11 @@ def carry_out(steps: Sequence[Step], clock: Clock) -> None:
             if not running:
                 break
             ended, _ = concurrent.futures.wait(
-                running, SILENCE_S, concurrent.futures.FIRST_COMPLETED
+                running,
+                max(SILENCE_S - clock.silence(), 0) + 0.1,
+                concurrent.futures.FIRST_COMPLETED,
             )
-            if not ended:
+            if not ended and clock.silence() >= SILENCE_S:
                 clock.note(f"waiting for: {', '.join(sorted(running.values()))}")
             for future in ended:
                 name = running.pop(future)

@@ -91,3 +91,9 @@ def test_joining_forgets_dependencies_on_steps_left_out():
 def test_waiting_too_long_says_for_what():
     with pytest.raises(CloudError, match="a miracle did not happen within 0 s"):
         until("a miracle", lambda: False, timeout_s=0.05, every_s=0.01)
+
+
+def test_a_long_silence_is_broken_by_what_is_waited_for(clock, said, monkeypatch):
+    monkeypatch.setattr("cloud.plan.SILENCE_S", 0.05)
+    carry_out([Step("guest", lambda: threading.Event().wait(0.4))], clock)
+    assert any(line.endswith("waiting for: guest") for line in said)
