@@ -67,7 +67,7 @@ def _first_byte(path: Path, deadline: float) -> None:
                     raise TimeoutError("QEMU did not open the agent's socket") from None
                 time.sleep(_POLL_S)
         hello = {"op": "hello", "nonce": "floor", "version": 1}
-        channel.sendall(frame.encode(frame.REQUEST, 1, hello))
+        channel.sendall(frame.encode_request(1, hello))
         channel.settimeout(max(0.1, deadline - time.monotonic()))
         if not channel.recv(1):
             raise TimeoutError("QEMU ended before the agent said anything")

@@ -69,8 +69,8 @@ def main() -> None:
         sys.exit(f"hyperd: {exc}")
     LOG.info("hyperd %s serves %s", version.release(), conf.api.socket)
     _tell_systemd("READY=1")
-    # In short waits: the kernel may give the signal to another thread, and Python's handler runs in
-    # this one only, when it next does something.
+    # In short waits: the kernel may give the signal to another thread, and Python's handler runs
+    # in this one only, when it next does something.
     while not stop.wait(_SIGNAL_CHECK_S):
         pass
     LOG.info("hyperd ends; pods go on")

@@ -62,12 +62,12 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _run(client: HyperClient, args: argparse.Namespace) -> int:
-    image = args.image
-    if Path(image).is_file():
-        image = images.load_archive(client, image, None).id
+    if Path(args.image).is_file():
+        image = images.load_archive(client, args.image, None)
     else:
-        image = client.image(image).id
-    spec = _spec(args, image)
+        image = client.image(args.image)
+    # A name says more in what is listed later; the pod keeps the image's id beside it.
+    spec = _spec(args, args.image if args.image in image.names else (*image.names, image.id)[0])
     try:
         client.create_pod(spec)
         pod = client.start_pod(spec.id)

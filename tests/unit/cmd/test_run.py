@@ -52,7 +52,7 @@ def test_run_loads_an_archive_first(ctl, hyperd, tmp_path):
     archive.write_bytes(b"archive")
     assert ctl("run", "-d", archive).code == 0
     assert hyperd.imports == ["web"]
-    assert hyperd.pods()[0].spec.containers[0].image == hyperd.images()[0].id
+    assert hyperd.pods()[0].spec.containers[0].image in hyperd.images()[0].names
 
 
 def test_run_shows_the_output_and_exits_with_the_code(ctl, hyperd, image):
