@@ -73,6 +73,6 @@ if [ ${#paths[@]} -gt 0 ]; then
     for argument in "$@"; do
         case $argument in tests/*) paths=() ;; esac
     done
-    part tests "$VENV/bin/python" -m pytest "${paths[@]}" "$@"
+    part tests "$VENV/bin/python" -m pytest --timeout 900 "${paths[@]}" "$@"
 fi
 exit $status

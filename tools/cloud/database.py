@@ -38,7 +38,7 @@ def bring_up(site: Site) -> None:
     data = site.var / "mysql"
     made = data / "databases-made"
     if not made.exists():
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         command.run(
             site,
             "mariadb-install",
