@@ -106,7 +106,7 @@ def test_more_memory_than_the_host_has(cloud, fault_of):
         cloud.compute.delete_flavor(flavor)
 
 
-def test_a_network_that_cannot_be_plugged(site, fault_of):
+def test_a_network_that_cannot_be_plugged(site, cloud, fault_of):
     """Without its agent, nobody wires the port, and Neutron never says that it is up."""
     from cloud import neutron, service
 
@@ -116,4 +116,5 @@ def test_a_network_that_cannot_be_plugged(site, fault_of):
         message = fault_of()
     finally:
         service.bring_up(site, agent)
+        neutron.wait_for_agents(site, cloud)
     assert "port" in message or "network" in message.lower()
