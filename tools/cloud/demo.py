@@ -19,7 +19,7 @@ FLAVOR = "hyper.nano"
 CONSOLE_TIMEOUT_S = 60
 
 
-def boot(cloud: Connection, clock: Clock) -> Any:
+def boot(site: Site, cloud: Connection, clock: Clock) -> Any:
     """Return the server ``demo``, running; make it, or start it, if need be.
 
     :raises CloudError: with the server's fault when it does not become ACTIVE.
@@ -47,7 +47,9 @@ def boot(cloud: Connection, clock: Clock) -> Any:
         server = cloud.compute.wait_for_server(server, wait=120, interval=0.3)
     except SDKException as exc:
         fault = (cloud.compute.get_server(server).fault or {}).get("message", str(exc))
-        raise CloudError(f"The server {NAME} did not start: {fault}") from exc
+        raise CloudError(
+            f"The server {NAME} did not start: {fault}", site.log / "nova-compute.log"
+        ) from exc
     clock.done(f"server {NAME} is ACTIVE", clock.elapsed() - begin)
     return server
 
@@ -75,7 +77,7 @@ def timeline(site: Site, server: Any) -> list[tuple[str, float]]:
 
 def show(site: Site, cloud: Connection, clock: Clock, say: Callable[[str], None]) -> None:
     """Boot the first pod, and say what it printed and how its start went."""
-    server = boot(cloud, clock)
+    server = boot(site, cloud, clock)
     say("")
     say(f"Console of {NAME} ({', '.join(addresses(server))}):")
     for line in console(cloud, server).splitlines():
