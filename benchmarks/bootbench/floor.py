@@ -12,9 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from nova_hyper.daemon.guest.assets import GuestAssets
-
 from nova_hyper.daemon.guest import cmdline, frame
+from nova_hyper.daemon.guest.assets import GuestAssets
 from nova_hyper.daemon.hypervisor.domain import AGENT_PORT
 
 _TIMEOUT_S = 60.0
