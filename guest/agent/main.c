@@ -27,12 +27,15 @@ static const struct {
     {"tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=0755"},
 };
 
-/* What container images expect of a container engine's network namespace. */
 static const struct {
     const char *path, *value;
 } settings[] = {
+    /* What container images expect of a container engine's network namespace. */
     {"/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"},
     {"/proc/sys/net/ipv4/ping_group_range", "0 2147483647"},
+    /* When memory runs out, kill somebody: a guest without swap would read the pages of its
+     * programs again and again instead, for minutes. */
+    {"/sys/kernel/mm/lru_gen/min_ttl_ms", "1000"},
 };
 
 /* The end of the agent is the end of the guest: the panic that follows tells the host. */

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
-import queue
-import shutil
 import socket
 import subprocess
 import threading
@@ -17,33 +16,18 @@ from typing import Any
 
 import pytest
 
-from nova_hyper.daemon.guest import assets, build, cmdline, frame
-from nova_hyper.daemon.guest.channel import AgentChannel
+from nova_hyper.daemon.guest import assets, build, frame
 from nova_hyper.daemon.guest.reactor import Reactor
 from nova_hyper.daemon.ports import AgentError
 from nova_hyper.spec.errors import GuestFailed
+from tests.functional.bare_guest import MAC, Guest, make_layers, squash
 
 GUEST_DIRECTORY = Path(os.environ.get("HYPER_GUEST_DIRECTORY", "/var/lib/hyperd/guest"))
-FIRMWARE = Path("/usr/share/qemu/qboot.rom")
-BUSYBOX = Path("/bin/busybox")
-MAC = "52:54:00:12:34:56"
-BOOT_S = 60.0
-ANSWER_S = 30.0
-
-PASSWD = """root:x:0:0:root:/root:/bin/sh
-web:x:1000:1000:web:/home/web:/bin/sh
-"""
-GROUP = """root:x:0:
-web:x:1000:
-logs:x:2000:web
-"""
 
 
 @pytest.fixture(scope="module")
 def guest() -> assets.GuestAssets:
     """Return what is built, brought up to date first."""
-    if os.environ.get("HYPER_GUEST_PREBUILT"):
-        return assets.current(GUEST_DIRECTORY)
     return build.build(
         GUEST_DIRECTORY, None, None, None, lambda _message: None, os.cpu_count() or 1
     )
@@ -57,162 +41,9 @@ def reactor() -> Iterator[Reactor]:
     made.stop()
 
 
-def squash(tree: Path, image: Path) -> Path:
-    subprocess.run(
-        ["mksquashfs", tree, image, "-noappend", "-quiet", "-no-progress", "-comp", "zstd"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return image
-
-
 @pytest.fixture(scope="module")
 def layers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Return two layers: busybox with users, and an application over it."""
-    root = tmp_path_factory.mktemp("layers")
-    base = root / "base"
-    for directory in ("bin", "etc", "home/web", "tmp"):
-        (base / directory).mkdir(parents=True)
-    shutil.copy(BUSYBOX, base / "bin/busybox")
-    for applet in ("sh", "cat", "id", "sleep", "ls", "ip", "hostname", "env", "mount", "stat"):
-        (base / "bin" / applet).symlink_to("busybox")
-    (base / "etc/passwd").write_text(PASSWD)
-    (base / "etc/group").write_text(GROUP)
-    (base / "etc/below").write_text("lower\n")
-    application = root / "application"
-    (application / "etc").mkdir(parents=True)
-    (application / "etc/below").write_text("upper\n")
-    (application / "etc/resolv.conf").symlink_to("../run/resolv/stub.conf")
-    (application / "noexec").write_text("#!/bin/sh\n")
-    (application / "text").write_text("neither\n")
-    (application / "text").chmod(0o755)
-    (application / "orphan").write_text("#!/no/such/shell\n")
-    (application / "orphan").chmod(0o755)
-    return [squash(base, root / "base.sqfs"), squash(application, root / "application.sqfs")]
-
-
-class Guest:
-    """A micro-VM started by hand, with its disks, console and agent."""
-
-    def __init__(
-        self,
-        directory: Path,
-        guest: assets.GuestAssets,
-        reactor: Reactor,
-        layers: list[Path],
-        *,
-        memory_mib: int = 64,
-        vcpus: int = 1,
-        extra: tuple[str, ...] = (),
-    ) -> None:
-        self.directory = directory
-        self.reactor = reactor
-        self.events: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.lost: queue.Queue[str] = queue.Queue()
-        self.socket = directory / "agent.sock"
-        upper = directory / "upper.img"
-        with upper.open("wb") as file:
-            file.truncate(64 * 1024**2)
-        subprocess.run(["mkfs.ext4", "-q", "-F", upper], check=True)
-        command = [
-            "qemu-system-x86_64",
-            *("-M", "q35,accel=tcg,hpet=off", "-cpu", "qemu64", "-m", str(memory_mib)),
-            *("-smp", str(vcpus), "-nodefaults", "-no-user-config", "-display", "none"),
-            *("-no-reboot", "-kernel", str(guest.kernel), "-initrd", str(guest.initramfs)),
-            *("-append", cmdline.DEFAULT),
-            *("-device", "virtio-serial-pci"),
-            *("-chardev", f"file,id=console,path={directory}/console"),
-            *("-device", "virtconsole,chardev=console"),
-            *("-chardev", f"socket,id=agent,path={self.socket},server=on,wait=off"),
-            *("-device", "virtserialport,chardev=agent,name=org.nova-hyper.agent.0"),
-            *("-device", "virtio-rng-pci", "-device", "pvpanic"),
-            *("-netdev", "user,id=net,restrict=on", "-device"),
-            f"virtio-net-pci,netdev=net,mac={MAC},romfile=",
-            *extra,
-        ]
-        if FIRMWARE.exists():
-            command += ["-bios", str(FIRMWARE)]
-        disks = [(path, f"l{i}", "on") for i, path in enumerate(layers)] + [
-            (upper, "upper0", "off")
-        ]
-        for path, serial, readonly in disks:
-            node = f"driver=raw,node-name={serial},read-only={readonly},file.driver=file"
-            command += ["-blockdev", f"{node},file.filename={path}"]
-            command += ["-device", f"virtio-blk-pci,drive={serial},serial={serial}"]
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-        self.channel = self.connect(fresh=True)
-
-    def connect(self, *, fresh: bool) -> AgentChannel:
-        self.channel = AgentChannel(self.socket, self.reactor, self.events.put, self.lost.put)
-        try:
-            self.hello = self.channel.connect(fresh=fresh, timeout=BOOT_S)
-        except GuestFailed:
-            self.end()
-            raise
-        return self.channel
-
-    def interfere(self, data: bytes) -> None:
-        """Have another daemon send *data* and die; then connect again."""
-        self.channel.close()
-        with contextlib.closing(socket.socket(socket.AF_UNIX)) as raw:
-            raw.connect(str(self.socket))
-            raw.sendall(data)
-            time.sleep(0.1)
-        self.connect(fresh=False)
-
-    def ask(self, op: str, **args: Any) -> dict[str, Any]:
-        return self.channel.request(op, ANSWER_S, **args)
-
-    def create(self, name: str, *argv: str, **args: Any) -> None:
-        body: dict[str, Any] = {
-            "name": name,
-            "layers": ["l0", "l1"],
-            "upper": {"tmpfs_mib": 4},
-            "argv": list(argv),
-            "env": [],
-            "user": "",
-            "cwd": "",
-            "stop_signal": "",
-        }
-        self.ask("container.create", **(body | args))
-
-    def run(self, name: str, *argv: str, **args: Any) -> str:
-        """Run a container to its end and return what it has written to the console."""
-        before = len(self.console())
-        self.create(name, *argv, **args)
-        self.ask("container.start", name=name)
-        self.event("container.exited", name)
-        deadline = time.monotonic() + ANSWER_S
-        # The console's bytes leave QEMU by another device than the event.
-        while time.monotonic() < deadline and not self.console()[before:].endswith("\n"):
-            time.sleep(0.02)
-        return self.console()[before:]
-
-    def event(self, kind: str, name: str) -> dict[str, Any]:
-        deadline = time.monotonic() + ANSWER_S
-        while True:
-            event = self.events.get(timeout=max(0.01, deadline - time.monotonic()))
-            if event["event"] == kind and event["name"] == name:
-                return event
-
-    def status(self, name: str) -> dict[str, Any]:
-        containers = self.ask("pod.status")["containers"]
-        return next(c for c in containers if c["name"] == name)
-
-    def console(self) -> str:
-        return (self.directory / "console").read_text(errors="replace")
-
-    def end(self) -> None:
-        self.channel.close()
-        self.process.kill()
-        self.process.wait()
-
-    def __enter__(self) -> Guest:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
+    return make_layers(tmp_path_factory.mktemp("layers"))
 
 
 @pytest.fixture(scope="module")
@@ -523,13 +354,63 @@ def test_a_32_mib_guest_runs_a_container(
 def test_kernel_agent_and_an_idle_container_use_at_most_16_mib(
     tmp_path: Path, guest: assets.GuestAssets, reactor: Reactor, layers: list[Path]
 ) -> None:
-    with Guest(tmp_path, guest, reactor, layers, memory_mib=64) as idle:
+    with Guest(tmp_path, guest, reactor, layers[:1], memory_mib=64) as idle:
         idle.ask("pod.configure", hostname="idle", nics=[], dns={})
-        idle.create("idle", "sleep", "1000")
+        script = "sleep 1; cat /proc/meminfo; sleep 1000"
+        idle.create("idle", "sh", "-c", script, layers=["l0"])
         idle.ask("container.start", name="idle")
-        time.sleep(1)
-        status = idle.ask("pod.status")
-        assert 64 * 1024 - status["mem_available_kib"] <= 16 * 1024
+        idle.event("container.output", "idle")
+        time.sleep(0.5)
+        lines = [line.split() for line in idle.console().splitlines()]
+        kib = {words[0].rstrip(":"): int(words[1]) for words in lines}
+        # In use is what the kernel could not give to somebody else: not what is free, nor clean
+        # pages of the layers. A tmpfs cannot be dropped.
+        cache = kib["Cached"] - kib["Shmem"] + kib["Buffers"]
+        used = 64 * 1024 - kib["MemFree"] - cache - kib["SReclaimable"]
+        assert used <= 16 * 1024
+
+
+def test_a_disk_that_is_plugged_later_is_found(
+    tmp_path: Path, guest: assets.GuestAssets, reactor: Reactor, layers: list[Path]
+) -> None:
+    monitor = tmp_path / "qmp.sock"
+    extra = (
+        *("-device", "pcie-root-port,id=rp0,chassis=1,slot=1"),
+        *("-qmp", f"unix:{monitor},server=on,wait=off"),
+    )
+    with Guest(tmp_path, guest, reactor, layers, extra=extra) as plugged:
+        plugged.create("before", "true")
+        (tmp_path / "tree").mkdir()
+        (tmp_path / "tree/plugged").touch()
+        late = squash(tmp_path / "tree", tmp_path / "late.sqfs")
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection:
+            connection.connect(str(monitor))
+            stream = connection.makefile("rw")
+            node = {"driver": "file", "filename": str(late), "read-only": True}
+            disk = {"driver": "raw", "node-name": "late", "read-only": True, "file": node}
+            device = {"driver": "virtio-blk-pci", "drive": "late", "bus": "rp0"}
+            assert "QMP" in json.loads(stream.readline())
+            for command, arguments in (
+                ("qmp_capabilities", {}),
+                ("blockdev-add", disk),
+                ("device_add", {**device, "serial": "late"}),
+            ):
+                stream.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+                stream.flush()
+                assert json.loads(stream.readline()) == {"return": {}}
+        text = plugged.run("after", "ls", "/plugged", layers=["l0", "late"])
+        assert text == "/plugged\n"
+
+
+def test_a_container_that_takes_all_memory_is_killed_and_the_agent_lives(
+    tmp_path: Path, guest: assets.GuestAssets, reactor: Reactor, layers: list[Path]
+) -> None:
+    with Guest(tmp_path, guest, reactor, layers, memory_mib=64) as full:
+        full.create("greedy", "busybox", "tail", "/dev/zero")
+        full.ask("container.start", name="greedy")
+        event = full.event("container.exited", "greedy")
+        assert (event["exit_code"], event["signal"]) == (137, 9)
+        assert full.status("greedy")["exit_code"] == 137
 
 
 def test_power_off_ends_qemu_and_keeps_what_was_written(

@@ -28,7 +28,7 @@ from nova_hyper.daemon.guest.buildlog import BuildFailed, BuildLog
 
 __all__ = ["BuildFailed", "build", "source_directory"]
 
-_RECIPE = "2"
+_RECIPE = "3"
 """Changes when the same inputs would be built differently."""
 _WORK = ".work-"
 _KEPT = 3
