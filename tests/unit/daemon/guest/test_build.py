@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -223,16 +224,25 @@ def test_a_missing_input_is_named(builder: Builder, tmp_path: Path, kind: str) -
 def test_an_interrupted_build_leaves_nothing_and_its_processes_end(
     builder: Builder, tmp_path: Path
 ) -> None:
-    tarball = make_tarball(tmp_path, KERNEL_MAKEFILE.replace("gcc -o $@ $<", "sleep 987654"))
+    # A shell starts what runs in its background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    mark = tmp_path / "compiler"
+    recipe = f"sh -c 'echo $$$$ >{mark}; exec sleep 1000'"
+    tarball = make_tarball(tmp_path, KERNEL_MAKEFILE.replace("gcc -o $@ $<", recipe))
 
-    def interrupt(line: str) -> None:
-        if "compiling the kernel" in line:
-            threading.Timer(0.5, lambda: os.kill(os.getpid(), 2)).start()
+    def interrupt() -> None:
+        while not (mark.exists() and mark.read_text().endswith("\n")):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        build.build(builder.directory, builder.source, tarball, None, interrupt, 1)
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            builder(tarball=tarball)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert builder.leftovers() == []
-    assert not subprocess.run(["pgrep", "-f", "sleep 987654"], capture_output=True).stdout
+    assert not Path("/proc", mark.read_text().strip()).exists()
 
 
 def test_what_a_killed_build_has_left_is_removed(builder: Builder, vmlinux: Path) -> None:
