@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from cloud.failure import CloudError
 
-SILENCE_S = 10.0
+SILENCE_S = 20.0
 """After this long without a word, the plan says what it is waiting for."""
 
 
