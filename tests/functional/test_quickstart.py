@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,30 @@ def test_clouds_yaml_lets_the_command_line_in(site, quickstart):
     )
     names = {flavor["Name"] for flavor in json.loads(listed.stdout)}
     assert names >= {"hyper.nano", "hyper.small"}
+
+
+def test_down_leaves_nothing_but_data_and_the_next_run_brings_the_servers_back(
+    site, cloud, quickstart, make_server, console, wait_status
+):
+    from cloud import libvirt, neutron, traces
+    from cloud.openvswitch import BRIDGE
+
+    server = make_server()
+    console(server)
+    domain = f"hyper-{server.id}"
+    assert domain in libvirt.domains()
+
+    down = quickstart("--down")
+    assert down.returncode == 0, down.stdout + down.stderr
+    interfaces = {path.name for path in Path("/sys/class/net").iterdir()}
+    assert BRIDGE not in interfaces
+    assert not [name for name in interfaces if name.startswith("tap")]
+    assert neutron.namespaces() == []
+    assert domain not in libvirt.domains()
+    assert traces.qemu_processes() == []
+    assert processes(site) == {}
+
+    up = quickstart("--no-demo")
+    assert up.returncode == 0, up.stdout + up.stderr
+    wait_status(server, "ACTIVE")
+    assert console(server).count("serving on port 80") == 2

@@ -6,9 +6,12 @@ import json
 import re
 from collections.abc import Callable
 
-from cloud import answers, command, service
+from cloud import answers, command, libvirt, service
 from cloud.service import Service
 from cloud.site import HYPERD_SOCKET, Site
+
+DOMAIN_PREFIX = "hyper-"
+"""How the names of pods' libvirt domains begin; the default of hyperd.conf."""
 
 CLOCK = r"^\[ *[0-9.]+ s\] "
 """hyperctl's own clock, before each line of progress; the quick start has one already."""
@@ -61,11 +64,16 @@ def take_down(site: Site) -> None:
     The pods themselves stay: Nova starts them again when the cloud comes up.
     """
     if service.running_pid(site, "hyperd") is not None:
-        stop = (site.bin("hyperctl"), "stop", "--time", "5")
         running = pods(site)
         if running:
+            stop = (site.bin("hyperctl"), "stop", "--time", "5")
             command.run(site, "hyperctl", (*stop, *running), timeout_s=120)
     service.stop(site, "hyperd")
+    for domain in libvirt.domains():
+        # Pods of a hyperd that died; status 1: it has ended by itself.
+        if (site.var / "hyperd/pods" / domain.removeprefix(DOMAIN_PREFIX)).is_dir():
+            virsh = ("virsh", "-c", libvirt.URI, "destroy", domain)
+            command.run(site, "virsh", virsh, also=(1,))
 
 
 def pods(site: Site) -> list[str]:

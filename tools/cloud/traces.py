@@ -40,7 +40,7 @@ def find(site: Site, cloud: Connection) -> Traces:
     """
     return Traces(
         domains=frozenset(libvirt.domains()),
-        qemu_processes=frozenset(_qemu_processes()),
+        qemu_processes=frozenset(qemu_processes()),
         interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),
         ovs_ports=frozenset(_lines("ovs-vsctl", "--timeout=5", "list-ports", openvswitch.BRIDGE)),
         loop_devices=frozenset(_lines("losetup", "--noheadings", "--output", "NAME")),
@@ -54,7 +54,7 @@ def find(site: Site, cloud: Connection) -> Traces:
     )
 
 
-def _qemu_processes() -> list[str]:
+def qemu_processes() -> list[str]:
     """Return the process ids of the QEMUs of pods; a zombie, which is no more, has no command."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
