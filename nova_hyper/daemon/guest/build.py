@@ -14,8 +14,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,7 +73,7 @@ def build(
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with _alone(directory, progress):
+        with _cleaning_up_when_terminated(), _alone(directory, progress):
             _remove_leftovers(directory)
             job = _Build(directory, source_directory(source_dir), kernel_source, kernel)
             return job.run(progress, max(1, jobs))
@@ -170,6 +172,23 @@ class _Build:
         cached.parent.mkdir(parents=True, exist_ok=True)
         os.rename(made, cached)
         return cached
+
+
+@contextlib.contextmanager
+def _cleaning_up_when_terminated() -> Iterator[None]:
+    """Have SIGTERM end a build as Ctrl-C does; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

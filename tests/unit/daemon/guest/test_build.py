@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -31,6 +31,15 @@ allnoconfig:
 \tgrep -v REFUSED $(KCONFIG_ALLCONFIG) | grep -v GONE > .config
 vmlinux: main.c
 \tgcc -o $@ $<
+"""
+BUILD_IN_A_PROCESS = """
+import signal, sys
+from pathlib import Path
+from nova_hyper.daemon.guest import build
+# A shell starts what runs in its background with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+directory, source, tarball = map(Path, sys.argv[1:])
+build.build(directory, source, tarball, None, lambda _message: None, 1)
 """
 
 
@@ -221,26 +230,20 @@ def test_a_missing_input_is_named(builder: Builder, tmp_path: Path, kind: str) -
         builder(**{kind: tmp_path / "missing"})
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_build_leaves_nothing_and_its_processes_end(
-    builder: Builder, tmp_path: Path
+    builder: Builder, tmp_path: Path, number: signal.Signals
 ) -> None:
-    # A shell starts what runs in its background with SIGINT ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     mark = tmp_path / "compiler"
     recipe = f"sh -c 'echo $$$$ >{mark}; exec sleep 1000'"
     tarball = make_tarball(tmp_path, KERNEL_MAKEFILE.replace("gcc -o $@ $<", recipe))
-
-    def interrupt() -> None:
-        while not (mark.exists() and mark.read_text().endswith("\n")):
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt, daemon=True).start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            builder(tarball=tarball)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    arguments = [str(builder.directory), str(builder.source), str(tarball)]
+    process = subprocess.Popen([sys.executable, "-c", BUILD_IN_A_PROCESS, *arguments])
+    while not (mark.exists() and mark.read_text().endswith("\n")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(timeout=20) != 0
     assert builder.leftovers() == []
     assert not Path("/proc", mark.read_text().strip()).exists()
 
