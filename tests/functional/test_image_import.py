@@ -435,10 +435,11 @@ def test_a_daemon_killed_at_any_moment_leaves_nothing_that_the_next_does_not_rem
 ):
     run(TOOLS / "busybox.sh", tmp_path / "busybox.tar")
     archives = [images / "docker.tar", images / "zstd.tar", tmp_path / "busybox.tar"] * 20
-    directory = tmp_path / "store"
     moment = random.Random(5)
     garbage = 0
-    for _ in range(15):
+    for turn in range(15):
+        # A new store each time: one that has the layers converts nothing that could be left.
+        directory = tmp_path / f"store-{turn}"
         child = subprocess.Popen(
             [sys.executable, "-c", IMPORT, directory, *archives], stdout=subprocess.PIPE
         )
