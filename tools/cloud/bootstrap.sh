@@ -99,6 +99,8 @@ install_venv() {
     } | sha256sum | cut -c 1-32)
     wanted="$pins $(cat "$@" | sha256sum | cut -c 1-32)"
     if grep -qxF "$wanted" "$stamp" 2>/dev/null && [ -x "$VENV/bin/hyperd" ]; then
+        # Another checkout may have been installed since.
+        [ "$(project_in_venv)" = "$REPO/nova_hyper" ] || install_project
         say "virtual environment: up to date"
         return
     fi
@@ -114,6 +116,11 @@ install_venv() {
     } >"$stamp.new"
     mv "$stamp.new" "$stamp"
     say "virtual environment made in $((SECONDS - begin)) s"
+}
+
+# The directory of the package that the virtual environment imports.
+project_in_venv() {
+    (cd / && "$VENV/bin/python" -c 'import nova_hyper; print(nova_hyper.__path__[0])' 2>/dev/null)
 }
 
 # The project itself runs from the checkout, so that an edit needs no installation.
