@@ -1,31 +1,34 @@
 #include "channel.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "file.h"
 #include "loop.h"
+#include "port.h"
 #include "version.h"
 
-#define PORTS "/sys/class/virtio-ports"
+#define PORT_LIMIT_MS 10000
 #define READ_CHUNK 4096
-/* Requests wait in the port while more than this is queued for the host. */
+/* Streams wait while more than this is queued for the host, requests while more than that. */
+#define QUEUE_STREAMS (64 * 1024)
 #define QUEUE_BUSY (128 * 1024)
-#define QUEUE_MAX (QUEUE_BUSY + 2 * (FRAME_MAX_OUT + FRAME_HEADER))
+/* The last part is not for events: it has room for what must arrive. */
+#define QUEUE_EVENTS (QUEUE_BUSY + FRAME_MAX_OUT + FRAME_HEADER)
+#define QUEUE_MAX (QUEUE_EVENTS + FRAME_MAX_OUT + FRAME_HEADER)
 
 static struct watch port = {.fd = -1};
 static struct decoder decoder;
 static char *queue;
 static size_t queued;
 static size_t sent; /* of the queued bytes */
+static bool starved; /* a stream found no room */
+static void (*drained)(void);
 
 static bool host_is_away(void)
 {
@@ -82,18 +85,38 @@ static void on_port(struct watch *watch, uint32_t events)
     (void)events;
     write_queue();
     read_port();
+    if (starved && queued - sent < QUEUE_STREAMS) {
+        starved = false;
+        drained();
+    }
+}
+
+size_t channel_room(void)
+{
+    if (queued - sent < QUEUE_STREAMS) {
+        return FRAME_MAX_DATA;
+    }
+    starved = true;
+    return 0;
 }
 
 void channel_send(enum frame_type type, uint32_t id, const char *payload, size_t length)
+{
+    if (type == FRAME_EVENT &&
+        (queued - sent + FRAME_HEADER + length > QUEUE_EVENTS || host_is_away())) {
+        return; /* the host that comes next asks for the state of everything */
+    }
+    channel_send_surely(type, 0, id, payload, length);
+}
+
+void channel_send_surely(enum frame_type type, uint8_t flags, uint32_t id, const char *payload,
+                         size_t length)
 {
     uint8_t header[FRAME_HEADER];
     size_t more = FRAME_HEADER + length;
 
     if (length > FRAME_MAX_OUT || queued - sent + more > QUEUE_MAX) {
         return;
-    }
-    if (type == FRAME_EVENT && host_is_away()) {
-        return; /* the host that comes next asks for the state of everything */
     }
     if (sent > 0) {
         memmove(queue, queue + sent, queued - sent);
@@ -105,7 +128,7 @@ void channel_send(enum frame_type type, uint32_t id, const char *payload, size_t
         return;
     }
     queue = grown;
-    frame_encode_header(header, type, id, (uint32_t)length);
+    frame_encode_header(header, type, flags, id, (uint32_t)length);
     memcpy(queue + queued, header, FRAME_HEADER);
     memcpy(queue + queued + FRAME_HEADER, payload, length);
     queued += more;
@@ -120,45 +143,16 @@ void channel_flush(int limit_ms)
     }
 }
 
-static bool find_port(char *path, size_t size)
+int channel_open(frame_handler *handler, void (*on_drained)(void))
 {
-    bool found = false;
-    DIR *ports = opendir(PORTS);
-
-    if (ports == NULL) {
-        return false;
-    }
-    for (struct dirent *entry; !found && (entry = readdir(ports)) != NULL;) {
-        char file[sizeof(PORTS) + sizeof(entry->d_name) + 8];
-        char name[64];
-        snprintf(file, sizeof(file), PORTS "/%s/name", entry->d_name);
-        found = entry->d_name[0] != '.' && file_read_line(file, name, sizeof(name)) == 0 &&
-                strcmp(name, AGENT_PORT_NAME) == 0;
-        if (found) {
-            snprintf(path, size, "/dev/%s", entry->d_name);
-        }
-    }
-    closedir(ports);
-    return found;
-}
-
-int channel_open(frame_handler *handler)
-{
-    char path[280];
-
     /* The driver adds its ports from a work queue: for a moment there may be none. */
-    for (int tries = 0; !find_port(path, sizeof(path)); tries++) {
-        if (tries == 10000) {
+    for (int tries = 0; (port.fd = port_open(AGENT_PORT_NAME, O_RDWR)) < 0; tries++) {
+        if (tries == PORT_LIMIT_MS) {
             return -1;
         }
         usleep(1000);
     }
-    for (int tries = 0; (port.fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC)) < 0; tries++) {
-        if (tries == 1000) {
-            return -1;
-        }
-        usleep(1000);
-    }
+    drained = on_drained;
     decoder_init(&decoder, handler, NULL);
     port.on_ready = on_port;
     /* Edge-triggered: a port without a host is ready (hung up) all the time. */

@@ -9,7 +9,11 @@
 
 #include "environment.h"
 
-static int explain(const char *path, int error, struct failure *why)
+/* As a shell exits (POSIX, 2.8.2). */
+#define NOT_FOUND 127
+#define NOT_EXECUTABLE 126
+
+static int describe(const char *path, int error, struct failure *why)
 {
     struct stat status;
 
@@ -39,6 +43,13 @@ static int explain(const char *path, int error, struct failure *why)
         return failure_set(why, "exec", "command \"%s\" cannot be executed: %s", path,
                            strerror(error));
     }
+}
+
+static int explain(const char *path, int error, struct failure *why)
+{
+    describe(path, error, why);
+    why->exit_code = error == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
+    return -1;
 }
 
 static int execute_in_path(char *const *argv, char *const *environment, struct failure *why)
@@ -72,8 +83,10 @@ static int execute_in_path(char *const *argv, char *const *environment, struct f
     if (denied != 0) {
         return explain(denied_path, denied, why);
     }
-    return failure_set(why, "exec", "command \"%s\" not found in PATH of the image (%s)", argv[0],
-                       path == NULL ? "" : path);
+    failure_set(why, "exec", "command \"%s\" not found in PATH of the image (%s)", argv[0],
+                path == NULL ? "" : path);
+    why->exit_code = NOT_FOUND;
+    return -1;
 }
 
 int command_execute(char *const *argv, char *const *environment, struct failure *why)

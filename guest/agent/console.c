@@ -1,98 +1,76 @@
 #include "console.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
-#include <string.h>
-#include <sys/epoll.h>
+#include <stdio.h>
 #include <termios.h>
-#include <unistd.h>
 
-#include "loop.h"
+#include "sink.h"
 #include "version.h"
 
-#define BUFFER_SIZE (16 * 1024)
+#define NOTICE_SIZE 128
 
-static char buffer[BUFFER_SIZE];
-static size_t start, end; /* buffer[start..end) waits */
-static struct watch device = {.fd = -1};
-static bool waiting; /* for the device to take more */
+static char buffer[16 * 1024];
+static struct sink sink;
 static void (*drained)(void);
+static uint64_t lost; /* bytes, since the host took any */
 
-static bool open_device(void)
+static void open_device(void)
 {
     struct termios terminal;
 
-    if (device.fd >= 0) {
-        return true;
+    if (sink.device.fd >= 0) {
+        return;
     }
-    device.fd = open(CONSOLE_DEVICE, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (device.fd < 0) {
-        return false;
+    int fd = open(CONSOLE_DEVICE, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) {
+        return;
     }
     /* The log shall hold the bytes that the containers wrote, line ends included. */
-    if (tcgetattr(device.fd, &terminal) == 0) {
+    if (tcgetattr(fd, &terminal) == 0) {
         cfmakeraw(&terminal);
-        tcsetattr(device.fd, TCSANOW, &terminal);
+        tcsetattr(fd, TCSANOW, &terminal);
     }
-    return true;
+    sink_open(&sink, fd);
 }
 
-static void write_buffer(void)
+static void on_drained(void)
 {
-    while (start < end) {
-        ssize_t count = open_device() ? write(device.fd, buffer + start, end - start)
-                                      : (ssize_t)(end - start);
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count < 0 && errno == EAGAIN) {
-            break;
-        }
-        start = count < 0 ? end : start + (size_t)count;
+    char notice[NOTICE_SIZE];
+
+    if (!sink.stuck && lost > 0) {
+        int length = snprintf(notice, sizeof(notice),
+                              "\n[nova-hyper: %llu bytes of output are missing here: the host did "
+                              "not take them]\n",
+                              (unsigned long long)lost);
+        lost = 0;
+        sink_append(&sink, notice, (size_t)length);
     }
-    if (start == end) {
-        start = end = 0;
-    }
-    if (waiting != (start < end)) {
-        waiting = !waiting;
-        if (waiting) {
-            loop_add(&device, EPOLLOUT);
-        } else {
-            loop_remove(&device);
-        }
-    }
+    drained();
 }
 
-static void on_device(struct watch *watch, uint32_t events)
+void console_init(void (*on_room)(void))
 {
-    (void)watch;
-    (void)events;
-    write_buffer();
-    if (start == end) {
-        drained();
-    }
-}
-
-void console_init(void (*on_drained)(void))
-{
-    drained = on_drained;
-    device.on_ready = on_device;
+    drained = on_room;
+    sink_init(&sink, buffer, sizeof(buffer), on_drained);
 }
 
 size_t console_room(void)
 {
-    return BUFFER_SIZE - end;
+    return sink.stuck ? sizeof(buffer) : sink_room(&sink);
 }
 
 void console_append(const char *bytes, size_t count)
 {
-    memcpy(buffer + end, bytes, count);
-    end += count;
-    write_buffer();
+    open_device();
+    if (sink.stuck) {
+        lost += count;
+    } else {
+        sink_append(&sink, bytes, count);
+    }
 }
 
-bool console_is_empty(void)
+bool console_is_done(void)
 {
-    return start == end;
+    return sink_is_done(&sink);
 }

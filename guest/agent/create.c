@@ -12,7 +12,8 @@
 
 #define MAX_ARGUMENTS 4096
 #define MAX_STRING (128 * 1024)
-#define MAX_TMPFS_MIB (16 * 1024 * 1024)
+#define MAX_GRACE_MS (24 * 3600 * 1000)
+#define DEFAULT_GRACE_MS 30000
 
 static int read_layers(const json_t *request, struct overlay *overlay, struct failure *why)
 {
@@ -30,25 +31,6 @@ static int read_layers(const json_t *request, struct overlay *overlay, struct fa
         if (overlay->layers[i] == NULL || !field_is_name(overlay->layers[i], DISK_SERIAL_MAX)) {
             return failure_set(why, "invalid", "item %zu of \"layers\" is not a serial number", i);
         }
-    }
-    return 0;
-}
-
-static int read_upper(const json_t *request, struct overlay *overlay, struct failure *why)
-{
-    const json_t *upper = json_object_get(request, "upper");
-
-    if (!json_is_object(upper)) {
-        return failure_set(why, "invalid", "the field \"upper\" must be an object");
-    }
-    if (!field_is_set(upper, "serial")) {
-        return field_integer(upper, "tmpfs_mib", 1, MAX_TMPFS_MIB, &overlay->tmpfs_mib, why);
-    }
-    if (field_string(upper, "serial", DISK_SERIAL_MAX, NULL, &overlay->upper, why) < 0) {
-        return -1;
-    }
-    if (!field_is_name(overlay->upper, DISK_SERIAL_MAX)) {
-        return failure_set(why, "invalid", "the upper's \"serial\" is not a serial number");
     }
     return 0;
 }
@@ -77,10 +59,47 @@ static int read_command(const json_t *request, struct container *container, stru
     if (cwd[0] != '/') {
         return failure_set(why, "exec", "the working directory \"%s\" is not absolute", cwd);
     }
+    container->has_input = json_is_true(json_object_get(request, "stdin"));
+    container->tty = json_is_true(json_object_get(request, "tty"));
     container->user = strdup(user);
     container->cwd = strdup(cwd);
     if (container->user == NULL || container->cwd == NULL) {
         return failure_set(why, "internal", "the agent has no memory left");
+    }
+    return 0;
+}
+
+static int read_rules(const json_t *request, struct container *container, struct failure *why)
+{
+    struct supervision *supervision = &container->supervision;
+
+    if (field_boolean(request, "init", false, &container->init, why) < 0 ||
+        restart_parse(request, &supervision->restart, why) < 0 ||
+        field_integer_or(request, "grace_ms", 0, MAX_GRACE_MS, DEFAULT_GRACE_MS,
+                         &supervision->grace_ms, why) < 0 ||
+        resources_parse(request, &container->resources, why) < 0 ||
+        security_parse(request, &container->security, why) < 0 ||
+        health_parse(request, &container->health, why) < 0 ||
+        mount_parse(request, container->mounts, &container->mount_count, why) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+/* Mount what the container sees; its volumes may lie on what its overlay has mounted. */
+static int mount_all(const struct overlay *overlay, struct container *container,
+                     struct failure *why)
+{
+    char root[PATH_MAX];
+
+    container_root(container->name, root, sizeof(root));
+    if (overlay_mount(overlay, container->name, root, container->upper, sizeof(container->upper),
+                      why) < 0) {
+        return -1;
+    }
+    if (mount_find_volumes(container->mounts, container->mount_count, why) < 0) {
+        overlay_unmount(overlay, container->name, root);
+        return -1;
     }
     return 0;
 }
@@ -90,7 +109,6 @@ enum outcome container_create(uint32_t id, const json_t *request, json_t **field
 {
     struct overlay overlay = {.layer_count = 0};
     const char *name;
-    char root[PATH_MAX];
 
     (void)id;
     (void)fields;
@@ -117,9 +135,10 @@ enum outcome container_create(uint32_t id, const json_t *request, json_t **field
         failure_set(why, "internal", "the agent has no memory left");
         return OUTCOME_FAILED;
     }
-    container_root(name, root, sizeof(root));
-    if (read_command(request, container, why) < 0 || read_layers(request, &overlay, why) < 0 ||
-        read_upper(request, &overlay, why) < 0 || overlay_mount(&overlay, name, root, why) < 0) {
+    if (read_command(request, container, why) < 0 || read_rules(request, container, why) < 0 ||
+        read_layers(request, &overlay, why) < 0 ||
+        upper_parse(json_object_get(request, "upper"), &overlay.upper, why) < 0 ||
+        mount_all(&overlay, container, why) < 0) {
         container_free(container);
         return OUTCOME_FAILED;
     }

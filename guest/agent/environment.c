@@ -1,5 +1,6 @@
 #include "environment.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,4 +61,33 @@ void environment_free(char **environment, char *const *given)
         free(*at);
     }
     free(environment);
+}
+
+static bool has_name_of(char *const *environment, const char *variable)
+{
+    size_t length = strcspn(variable, "=");
+
+    for (char *const *at = environment; *at != NULL; at++) {
+        if (strncmp(*at, variable, length) == 0 && (*at)[length] == '=') {
+            return true;
+        }
+    }
+    return false;
+}
+
+char **environment_merge(char *const *base, char *const *over)
+{
+    size_t count = count_of(over);
+    char **merged = calloc(count_of(base) + count + 1, sizeof(*merged));
+
+    if (merged == NULL) {
+        return NULL;
+    }
+    memcpy(merged, over, count * sizeof(*merged));
+    for (char *const *at = base; *at != NULL; at++) {
+        if (!has_name_of(over, *at)) {
+            merged[count++] = *at;
+        }
+    }
+    return merged;
 }

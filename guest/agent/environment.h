@@ -11,4 +11,8 @@ char **environment_complete(char *const *given, const char *home, const char *ho
 /* Free what environment_complete made for *given*. */
 void environment_free(char **environment, char *const *given);
 
+/* A list of all variables of *over* and those of *base* that it does not have, or NULL when there
+ * is no memory; the strings are not copied. */
+char **environment_merge(char *const *base, char *const *over);
+
 #endif

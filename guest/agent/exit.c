@@ -7,21 +7,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "console.h"
+#include "attach.h"
 #include "output.h"
+#include "process.h"
 #include "reply.h"
 #include "start.h"
+#include "supervise.h"
 
 /* A console that takes nothing must not hide that a container ended. */
 #define DRAIN_LIMIT_NS 2000000000u
 
 static struct watch children = {.fd = -1};
 
-static void publish(struct container *container)
+void exit_publish(struct container *container)
 {
     timer_cancel(&container->drain);
     timer_cancel(&container->kill);
     output_close(container);
+    attach_end(container);
     container->state = CONTAINER_EXITED;
     for (size_t i = 0; i < container->stop_count; i++) {
         reply_exit(container->stop_ids[i], container->exit_code, container->signal);
@@ -30,13 +33,14 @@ static void publish(struct container *container)
     event_send(json_pack("{s:s, s:s, s:i, s:i, s:I}", "event", "container.exited", "name",
                          container->name, "exit_code", container->exit_code, "signal",
                          container->signal, "uptime_ns", (json_int_t)container->exited_ns));
+    supervise_ended(container);
 }
 
 void exit_publish_if_drained(struct container *container)
 {
-    if (container->state == CONTAINER_RUNNING && container->ended && container->output.fd < 0 &&
-        console_is_empty()) {
-        publish(container);
+    if (container->state == CONTAINER_RUNNING && container->ended && !output_is_open(container) &&
+        output_is_flushed()) {
+        exit_publish(container);
     }
 }
 
@@ -49,7 +53,7 @@ void exit_publish_all_drained(void)
 
 static void on_drain_limit(struct timer *timer)
 {
-    publish(container_of(timer, struct container, drain));
+    exit_publish(container_of(timer, struct container, drain));
 }
 
 static void end(struct container *container, int status)
@@ -61,9 +65,10 @@ static void end(struct container *container, int status)
         return;
     }
     container->ended = true;
+    supervise_reaped(container);
     container->exited_ns = monotonic_ns();
     container->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-    container->exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    container->exit_code = process_exit_code(status);
     container->drain.on_due = on_drain_limit;
     timer_set(&container->drain, DRAIN_LIMIT_NS);
     exit_publish_if_drained(container);
@@ -82,6 +87,8 @@ static void on_children(struct watch *watch, uint32_t events)
         struct container *container = container_of_pid(pid);
         if (container != NULL) {
             end(container, status);
+        } else {
+            process_ended(pid, status);
         }
     }
 }

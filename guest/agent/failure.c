@@ -41,6 +41,7 @@ int failure_set(struct failure *why, const char *code, const char *format, ...)
 {
     va_list arguments;
 
+    why->exit_code = 0;
     snprintf(why->code, sizeof(why->code), "%s", code);
     va_start(arguments, format);
     vsnprintf(why->message, sizeof(why->message), format, arguments);

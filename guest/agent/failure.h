@@ -5,6 +5,7 @@
 struct failure {
     char code[16];
     char message[1008];
+    int exit_code; /* what a shell would exit with, of a command that cannot be executed; or 0 */
 };
 
 /* Fill *why* and return -1, so that callers can `return failure_set(...)`. */

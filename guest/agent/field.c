@@ -37,6 +37,44 @@ int field_integer(const json_t *object, const char *key, int64_t min, int64_t ma
     return 0;
 }
 
+int field_integer_or(const json_t *object, const char *key, int64_t min, int64_t max,
+                     int64_t fallback, int64_t *value, struct failure *why)
+{
+    *value = fallback;
+    return field_is_set(object, key) ? field_integer(object, key, min, max, value, why) : 0;
+}
+
+int field_boolean(const json_t *object, const char *key, bool fallback, bool *value,
+                  struct failure *why)
+{
+    const json_t *item = json_object_get(object, key);
+
+    *value = fallback;
+    if (item == NULL || json_is_null(item)) {
+        return 0;
+    }
+    if (!json_is_boolean(item)) {
+        return failure_set(why, "invalid", "the field \"%s\" must be true or false", key);
+    }
+    *value = json_is_true(item);
+    return 0;
+}
+
+int field_object(const json_t *object, const char *key, const json_t **value, struct failure *why)
+{
+    const json_t *item = json_object_get(object, key);
+
+    *value = NULL;
+    if (item == NULL || json_is_null(item)) {
+        return 0;
+    }
+    if (!json_is_object(item)) {
+        return failure_set(why, "invalid", "the field \"%s\" must be an object", key);
+    }
+    *value = item;
+    return 0;
+}
+
 bool field_is_set(const json_t *object, const char *key)
 {
     const json_t *item = json_object_get(object, key);

@@ -18,6 +18,18 @@ int field_string(const json_t *object, const char *key, size_t max, const char *
 int field_integer(const json_t *object, const char *key, int64_t min, int64_t max, int64_t *value,
                   struct failure *why);
 
+/* The same, or *fallback* where missing or null. */
+int field_integer_or(const json_t *object, const char *key, int64_t min, int64_t max,
+                     int64_t fallback, int64_t *value, struct failure *why);
+
+/* True or false; *fallback* where missing or null. */
+int field_boolean(const json_t *object, const char *key, bool fallback, bool *value,
+                  struct failure *why);
+
+/* An object; NULL, of which every field is missing, where missing or null. */
+int field_object(const json_t *object, const char *key, const json_t **value,
+                 struct failure *why);
+
 /* True when *object* has *key* and it is not null. */
 bool field_is_set(const json_t *object, const char *key);
 

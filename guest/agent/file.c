@@ -53,6 +53,37 @@ int file_replace(const char *path, const char *text)
     return write_flags(path, text, O_CREAT | O_TRUNC);
 }
 
+int file_write_all(int fd, const void *bytes, size_t count)
+{
+    const char *at = bytes;
+
+    while (count > 0) {
+        ssize_t written = write(fd, at, count);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written < 0) {
+            return -1;
+        }
+        at += written;
+        count -= (size_t)written;
+    }
+    return 0;
+}
+
+bool file_path_climbs(const char *path)
+{
+    while (*path != 0) {
+        size_t length = strcspn(path, "/");
+        if (length == 2 && path[0] == '.' && path[1] == '.') {
+            return true;
+        }
+        path += length;
+        path += strspn(path, "/");
+    }
+    return false;
+}
+
 static int make_one(const char *path, mode_t mode)
 {
     struct stat status;

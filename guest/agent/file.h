@@ -1,6 +1,7 @@
 #ifndef AGENT_FILE_H
 #define AGENT_FILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -12,6 +13,12 @@ int file_write(const char *path, const char *text);
 
 /* Replace the content of a regular file of ours. */
 int file_replace(const char *path, const char *text);
+
+/* Write all of *bytes* to a descriptor that blocks; -1 with errno. */
+int file_write_all(int fd, const void *bytes, size_t count);
+
+/* True for a path with a part "..". */
+bool file_path_climbs(const char *path);
 
 /* Make *path* and every missing directory above it; an existing directory is fine. */
 int file_make_directories(const char *path, mode_t mode);

@@ -1,5 +1,6 @@
 #include "frame.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,13 +8,13 @@
  * a resynchronisation. */
 #define RESYNC_RUN 64
 
-static uint32_t read_be32(const uint8_t *bytes)
+uint32_t frame_read_be32(const uint8_t *bytes)
 {
     return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
            (uint32_t)bytes[3];
 }
 
-static void write_be32(uint8_t *bytes, uint32_t value)
+void frame_write_be32(uint8_t *bytes, uint32_t value)
 {
     bytes[0] = (uint8_t)(value >> 24);
     bytes[1] = (uint8_t)(value >> 16);
@@ -46,26 +47,45 @@ static void lose(struct decoder *decoder)
 static void finish_payload(struct decoder *decoder)
 {
     char *payload = decoder->payload;
-    uint32_t length = decoder->length;
+    struct frame frame = {
+        .type = decoder->header[2],
+        .flags = decoder->header[3],
+        .id = frame_read_be32(decoder->header + 4),
+        .payload = payload,
+        .length = decoder->length,
+    };
 
     /* The handler may lead to a reset: the decoder must not own the payload any more. */
     decoder->payload = NULL;
     decoder_reset(decoder);
-    decoder->handler(decoder->context, decoder->id, payload, length);
+    decoder->handler(decoder->context, &frame);
     free(payload);
+}
+
+/* What the host may send: requests, its end's data of a stream, and windows. */
+static bool is_expected(uint8_t type, uint8_t flags, uint32_t length)
+{
+    switch (type) {
+    case FRAME_REQUEST:
+        return flags == 0 && length <= FRAME_MAX_IN;
+    case FRAME_DATA:
+        return (flags & ~FRAME_END) == 0 && length <= FRAME_MAX_DATA;
+    case FRAME_WINDOW:
+        return flags == 0 && length == FRAME_WINDOW_SIZE;
+    default:
+        return false;
+    }
 }
 
 static void finish_header(struct decoder *decoder)
 {
     const uint8_t *header = decoder->header;
-    uint32_t length = read_be32(header + 8);
+    uint32_t length = frame_read_be32(header + 8);
 
-    if (header[0] != 'H' || header[1] != 'V' || header[2] != FRAME_REQUEST || header[3] != 0 ||
-        length > FRAME_MAX_IN) {
+    if (header[0] != 'H' || header[1] != 'V' || !is_expected(header[2], header[3], length)) {
         lose(decoder);
         return;
     }
-    decoder->id = read_be32(header + 4);
     decoder->length = length;
     decoder->have = 0;
     decoder->payload = malloc(length + 1);
@@ -135,13 +155,13 @@ void decoder_feed(struct decoder *decoder, const uint8_t *bytes, size_t count)
     }
 }
 
-void frame_encode_header(uint8_t header[FRAME_HEADER], enum frame_type type, uint32_t id,
-                         uint32_t length)
+void frame_encode_header(uint8_t header[FRAME_HEADER], enum frame_type type, uint8_t flags,
+                         uint32_t id, uint32_t length)
 {
     header[0] = 'H';
     header[1] = 'V';
     header[2] = (uint8_t)type;
-    header[3] = 0;
-    write_be32(header + 4, id);
-    write_be32(header + 8, length);
+    header[3] = flags;
+    frame_write_be32(header + 4, id);
+    frame_write_be32(header + 8, length);
 }

@@ -5,10 +5,12 @@
 
 #include "container.h"
 #include "failure.h"
+#include "program.h"
 
-/* Start the process of a container in its own mount, PID and cgroup namespaces, with stdout and
- * stderr in the pipe *output_fd*.  *report_fd* (close-on-exec) is closed by a successful exec;
+/* Start the process of a container in its own mount, PID and cgroup namespaces, with *stdio*.
+ * *report_fd* (close-on-exec) is closed by a successful exec;
  * otherwise a struct failure is written to it.  Returns the process, or -1. */
-pid_t launch(const struct container *container, int output_fd, int report_fd, struct failure *why);
+pid_t launch(const struct container *container, const struct stdio *stdio, int report_fd,
+             struct failure *why);
 
 #endif

@@ -12,9 +12,11 @@
 #include "console.h"
 #include "exit.h"
 #include "file.h"
+#include "log.h"
 #include "loop.h"
 #include "output.h"
 #include "request.h"
+#include "stream.h"
 
 static const struct {
     const char *type, *target;
@@ -61,10 +63,25 @@ static void take_null(void)
     }
 }
 
-static void on_console_drained(void)
+static void on_output_drained(void)
 {
     output_resume_all();
     exit_publish_all_drained();
+}
+
+static void dispatch(void *context, const struct frame *frame)
+{
+    switch (frame->type) {
+    case FRAME_DATA:
+        stream_take_data(frame);
+        break;
+    case FRAME_WINDOW:
+        stream_take_window(frame);
+        break;
+    default:
+        request_serve(context, frame->id, frame->payload, frame->length);
+        break;
+    }
 }
 
 int main(void)
@@ -81,11 +98,12 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     /* Its own choice would wait for the kernel's entropy; only the host gives us objects. */
     json_object_seed(1);
-    console_init(on_console_drained);
+    console_init(on_output_drained);
+    log_init(on_output_drained);
     if (loop_init() < 0 || exit_init() < 0) {
         die("event loop");
     }
-    if (channel_open(request_serve) < 0) {
+    if (channel_open(dispatch, stream_resume_all) < 0) {
         die("no agent port");
     }
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {

@@ -1,6 +1,11 @@
 #include "memory.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TOTAL "MemTotal:"
+#define AVAILABLE "MemAvailable:"
 
 struct memory memory_read(void)
 {
@@ -12,10 +17,10 @@ struct memory memory_read(void)
         return memory;
     }
     while (fgets(line, sizeof(line), file) != NULL) {
-        if (sscanf(line, "MemTotal: %ld", &memory.total_kib) == 1) {
-            continue;
-        }
-        if (sscanf(line, "MemAvailable: %ld", &memory.available_kib) == 1) {
+        if (strncmp(line, TOTAL, strlen(TOTAL)) == 0) {
+            memory.total_kib = strtol(line + strlen(TOTAL), NULL, 10);
+        } else if (strncmp(line, AVAILABLE, strlen(AVAILABLE)) == 0) {
+            memory.available_kib = strtol(line + strlen(AVAILABLE), NULL, 10);
             break;
         }
     }

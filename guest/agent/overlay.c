@@ -7,14 +7,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "container.h"
 #include "disk.h"
 #include "file.h"
+#include "store.h"
 
 #define LAYERS "/run/layer"
-#define UPPERS "/run/upper"
 /* mount(2) takes one page of options. */
 #define OPTIONS_MAX 4096
-#define PATH_SIZE 128
+#define PATH_SIZE 256
 
 static int mount_layer(const char *serial, struct failure *why)
 {
@@ -37,30 +38,6 @@ static int mount_layer(const char *serial, struct failure *why)
         rmdir(target);
         return failure_set(why, "disk", "the layer on disk \"%s\" does not mount as squashfs: %s",
                            serial, strerror(error));
-    }
-    return 0;
-}
-
-static int mount_upper(const struct overlay *overlay, const char *upper, struct failure *why)
-{
-    char device[PATH_SIZE];
-    char options[64];
-
-    if (overlay->upper == NULL) {
-        snprintf(options, sizeof(options), "mode=0755,size=%lldm", (long long)overlay->tmpfs_mib);
-        if (mount("upper", upper, "tmpfs", 0, options) < 0) {
-            return failure_set(why, "internal", "the writable layer cannot be mounted: %s",
-                               strerror(errno));
-        }
-        return 0;
-    }
-    if (disk_find(overlay->upper, device, sizeof(device), why) < 0) {
-        return -1;
-    }
-    if (mount(device, upper, "ext4", 0, NULL) < 0) {
-        return failure_set(why, "disk",
-                           "the writable layer on disk \"%s\" does not mount as ext4: %s",
-                           overlay->upper, strerror(errno));
     }
     return 0;
 }
@@ -114,14 +91,12 @@ static int mount_overlay(const struct overlay *overlay, const char *upper, const
     return 0;
 }
 
-int overlay_mount(const struct overlay *overlay, const char *name, const char *root,
-                  struct failure *why)
+int overlay_mount(const struct overlay *overlay, const char *name, const char *root, char *upper,
+                  size_t upper_size, struct failure *why)
 {
-    char upper[PATH_SIZE];
+    char store[CONTAINER_PATH_MAX];
 
-    snprintf(upper, sizeof(upper), UPPERS "/%s", name);
-    if (file_make_directories(LAYERS, 0755) < 0 || file_make_directories(upper, 0755) < 0 ||
-        file_make_directories(root, 0755) < 0) {
+    if (file_make_directories(LAYERS, 0755) < 0 || file_make_directories(root, 0755) < 0) {
         return failure_set(why, "internal", "%s cannot be made: %s", root, strerror(errno));
     }
     for (size_t i = 0; i < overlay->layer_count; i++) {
@@ -129,12 +104,19 @@ int overlay_mount(const struct overlay *overlay, const char *name, const char *r
             return -1;
         }
     }
-    if (mount_upper(overlay, upper, why) < 0) {
+    if (store_mount(&overlay->upper, name, store, sizeof(store), why) < 0) {
         return -1;
     }
-    if (mount_overlay(overlay, upper, root, why) < 0) {
-        umount2(upper, MNT_DETACH);
+    if (mount_overlay(overlay, store, root, why) < 0) {
+        store_unmount(&overlay->upper, name);
         return -1;
     }
+    snprintf(upper, upper_size, "%s/upper", store);
     return 0;
+}
+
+void overlay_unmount(const struct overlay *overlay, const char *name, const char *root)
+{
+    umount2(root, MNT_DETACH);
+    store_unmount(&overlay->upper, name);
 }

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "failure.h"
+#include "upper.h"
 
 #define OVERLAY_MAX_LAYERS 128
 
@@ -12,13 +13,16 @@
 struct overlay {
     const char *layers[OVERLAY_MAX_LAYERS]; /* serial numbers, bottom first */
     size_t layer_count;
-    const char *upper; /* serial number of an ext4 disk, or NULL for a tmpfs */
-    int64_t tmpfs_mib;
+    struct upper upper;
 };
 
-/* Mount *overlay* for the container *name* on *root*, which is made.  Nothing of it but shared
- * layers stays mounted on failure. */
-int overlay_mount(const struct overlay *overlay, const char *name, const char *root,
-                  struct failure *why);
+/* Mount *overlay* for the container *name* on *root*, which is made, and give the directory that
+ * holds what the container will write.  Nothing of it but what is shared stays mounted on
+ * failure. */
+int overlay_mount(const struct overlay *overlay, const char *name, const char *root, char *upper,
+                  size_t upper_size, struct failure *why);
+
+/* Undo that. */
+void overlay_unmount(const struct overlay *overlay, const char *name, const char *root);
 
 #endif

@@ -6,4 +6,7 @@
 /* True once pod.configure has gone well. */
 bool pod_is_configured(void);
 
+/* The pod's first address, without prefix length; NULL when it has none. */
+const char *pod_address(void);
+
 #endif

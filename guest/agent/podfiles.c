@@ -18,7 +18,20 @@ static int write_stream(const char *path, char *text, size_t size)
     return result;
 }
 
-static int write_hosts(const char *hostname, const char *address)
+static void write_aliases(FILE *stream, const json_t *hosts)
+{
+    for (size_t i = 0; i < json_array_size(hosts); i++) {
+        const json_t *host = json_array_get(hosts, i);
+        const json_t *names = json_object_get(host, "names");
+        fputs(json_string_value(json_object_get(host, "ip")), stream);
+        for (size_t j = 0; j < json_array_size(names); j++) {
+            fprintf(stream, "\t%s", json_string_value(json_array_get(names, j)));
+        }
+        fputc('\n', stream);
+    }
+}
+
+static int write_hosts(const char *hostname, const char *address, const json_t *hosts)
 {
     char *text = NULL;
     size_t size = 0;
@@ -36,6 +49,7 @@ static int write_hosts(const char *hostname, const char *address)
         /* A pod without an address still resolves its own name, as on Debian. */
         fprintf(stream, "%s\t%s\n", address == NULL ? "127.0.1.1" : address, hostname);
     }
+    write_aliases(stream, hosts);
     if (fclose(stream) != 0) {
         free(text);
         return -1;
@@ -55,7 +69,7 @@ int podfiles_prepare(void)
         return -1;
     }
     if (file_replace(PODFILES_HOSTNAME, "") < 0 || file_replace(PODFILES_RESOLV_CONF, "") < 0 ||
-        write_hosts("", NULL) < 0) {
+        write_hosts("", NULL, NULL) < 0) {
         return -1;
     }
     prepared = true;
@@ -86,8 +100,8 @@ static int write_resolv_conf(const json_t *nameservers, const json_t *search)
     return write_stream(PODFILES_RESOLV_CONF, text, size);
 }
 
-int podfiles_write(const char *hostname, const char *address, const json_t *nameservers,
-                   const json_t *search)
+int podfiles_write(const char *hostname, const char *address, const json_t *hosts,
+                   const json_t *nameservers, const json_t *search)
 {
     char line[80];
 
@@ -96,7 +110,7 @@ int podfiles_write(const char *hostname, const char *address, const json_t *name
     }
     snprintf(line, sizeof(line), "%s\n", hostname);
     if (file_replace(PODFILES_HOSTNAME, hostname[0] == 0 ? "" : line) < 0 ||
-        write_hosts(hostname, address) < 0) {
+        write_hosts(hostname, address, hosts) < 0) {
         return -1;
     }
     return write_resolv_conf(nameservers, search);

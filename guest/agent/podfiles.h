@@ -13,9 +13,10 @@
 /* Make the directory, empty files and /dev/shm; idempotent.  -1 with errno. */
 int podfiles_prepare(void);
 
-/* Write the files.  *address* (without prefix length) is the pod's own, NULL for none;
- * *nameservers* and *search* are lists of strings, or NULL. */
-int podfiles_write(const char *hostname, const char *address, const json_t *nameservers,
-                   const json_t *search);
+/* Write the files.  *address* (without prefix length) is the pod's own, NULL for none; *hosts* is
+ * a list of further {"ip", "names"}, *nameservers* and *search* are lists of strings; each may be
+ * NULL. */
+int podfiles_write(const char *hostname, const char *address, const json_t *hosts,
+                   const json_t *nameservers, const json_t *search);
 
 #endif

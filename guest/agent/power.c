@@ -1,4 +1,3 @@
-#include <mntent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,10 +7,11 @@
 #include <unistd.h>
 
 #include "channel.h"
-#include "console.h"
 #include "container.h"
+#include "output.h"
 #include "reply.h"
 #include "request.h"
+#include "supervise.h"
 
 #define KILL_LIMIT_NS 2000000000u
 #define ANSWER_LIMIT_MS 200
@@ -19,11 +19,11 @@
 static bool busy(void)
 {
     for (const struct container *at = container_first(); at != NULL; at = at->next) {
-        if (at->pid > 0 || at->output.fd >= 0) {
+        if (at->pid > 0 || output_is_open(at)) {
             return true;
         }
     }
-    return !console_is_empty();
+    return !output_is_flushed();
 }
 
 /* Newest mounts first, so that an overlay goes before what it lies on. */
@@ -31,18 +31,24 @@ static void unmount_below(const char *directory)
 {
     char *targets[1024];
     size_t count = 0;
-    FILE *table = setmntent("/proc/self/mounts", "re");
+    FILE *table = fopen("/proc/self/mounts", "re");
+    char *line = NULL;
+    size_t size = 0;
 
     if (table == NULL) {
         return;
     }
-    for (struct mntent *entry; count < 1024 && (entry = getmntent(table)) != NULL;) {
-        if (strncmp(entry->mnt_dir, directory, strlen(directory)) == 0) {
-            targets[count] = strdup(entry->mnt_dir);
+    while (count < 1024 && getline(&line, &size, table) >= 0) {
+        /* The second field; no path of the agent's has a blank in it. */
+        char *rest = line;
+        const char *target = strsep(&rest, " ") == NULL ? NULL : strsep(&rest, " ");
+        if (target != NULL && strncmp(target, directory, strlen(directory)) == 0) {
+            targets[count] = strdup(target);
             count += targets[count] != NULL;
         }
     }
-    endmntent(table);
+    free(line);
+    fclose(table);
     while (count > 0) {
         umount2(targets[--count], 0);
         free(targets[count]);
@@ -56,6 +62,7 @@ enum outcome power_off(uint32_t id, const json_t *request, json_t **fields, stru
     (void)request;
     (void)fields;
     (void)why;
+    supervise_give_up();
     kill(-1, SIGKILL);
     while (busy() && monotonic_ns() < limit) {
         loop_step(10);

@@ -1,5 +1,6 @@
 #include "reply.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,13 +10,17 @@ static const char no_memory[] =
     "{\"ok\": false, \"error\": {\"code\": \"internal\", "
     "\"message\": \"the agent has no memory left for its answer\"}}";
 
-static void send_object(enum frame_type type, uint32_t id, json_t *object)
+static void send_object(enum frame_type type, uint32_t id, json_t *object, bool sure)
 {
     char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
     size_t length = text == NULL ? 0 : strlen(text);
 
     if (length > 0 && length <= FRAME_MAX_OUT) {
-        channel_send(type, id, text, length);
+        if (sure) {
+            channel_send_surely(type, 0, id, text, length);
+        } else {
+            channel_send(type, id, text, length);
+        }
     } else if (type == FRAME_RESPONSE) {
         channel_send(type, id, no_memory, strlen(no_memory));
     }
@@ -31,14 +36,15 @@ void reply_ok(uint32_t id, json_t *fields)
         json_object_update(answer, fields);
         json_decref(fields);
     }
-    send_object(FRAME_RESPONSE, id, answer);
+    send_object(FRAME_RESPONSE, id, answer, true);
 }
 
 void reply_failure(uint32_t id, const struct failure *why)
 {
     send_object(FRAME_RESPONSE, id,
                 json_pack("{s:b, s:{s:s, s:s}}", "ok", 0, "error", "code", why->code, "message",
-                          why->message));
+                          why->message),
+                true);
 }
 
 void reply_exit(uint32_t id, int exit_code, int signal)
@@ -48,5 +54,10 @@ void reply_exit(uint32_t id, int exit_code, int signal)
 
 void event_send(json_t *event)
 {
-    send_object(FRAME_EVENT, 0, event);
+    send_object(FRAME_EVENT, 0, event, false);
+}
+
+void event_send_surely(json_t *event)
+{
+    send_object(FRAME_EVENT, 0, event, true);
 }

@@ -28,12 +28,28 @@ extern const struct operation_entry operations[];
 
 operation hello;
 operation pod_configure;
+operation pod_start;
 operation pod_status;
 operation container_create;
 operation container_start;
 operation container_stop;
+operation container_signal;
+operation container_attach;
+operation exec_start;
+operation pod_stats;
+operation container_top;
+operation archive_get;
+operation archive_put;
+operation upper_export;
+operation stream_resize;
+operation stream_signal;
+operation stream_close;
+operation volume_create;
+operation volume_write;
 operation clock_set;
 operation entropy_add;
+operation disk_mount;
+operation swap_on;
 operation power_off;
 
 #endif

@@ -11,8 +11,12 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "disks.h"
 #include "file.h"
+#include "mount.h"
+#include "mountpoint.h"
 #include "podfiles.h"
+#include "shield.h"
 
 #define QUIET (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
@@ -59,7 +63,7 @@ static const struct {
 static int mount_kernel_file_systems(struct failure *why)
 {
     for (size_t i = 0; i < COUNT(mounts); i++) {
-        if (file_make_directories(mounts[i].target, 0755) < 0 ||
+        if (mountpoint_make_directories(mounts[i].target, 0755) < 0 ||
             mount(mounts[i].type, mounts[i].target, mounts[i].type, mounts[i].flags,
                   mounts[i].options) < 0) {
             return failure_set(why, "exec", "%s of the image cannot be mounted on: %s",
@@ -87,18 +91,23 @@ static int make_devices(struct failure *why)
     return 0;
 }
 
-/* Make *path* exist as something that a file can be mounted on.  A dangling link (Debian's
- * resolv.conf may be one) is completed rather than replaced: the image's tree stays as it is. */
-static int make_file(const char *path)
+int rootfs_make_file(const char *path)
 {
     char target[PATH_MAX];
     char parent[PATH_MAX];
     const char *at = path;
 
     for (int hops = 0; hops < 8; hops++) {
-        int fd = open(at, O_RDONLY | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
+        int fd = open(at, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        bool made = fd >= 0;
+        if (!made && errno == EEXIST) {
+            fd = open(at, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+        }
         if (fd >= 0) {
             close(fd);
+            if (made) {
+                mountpoint_mark_file(at);
+            }
             return 0;
         }
         if (errno != ENOENT) {
@@ -108,7 +117,7 @@ static int make_file(const char *path)
         ssize_t length = readlink(at, link, sizeof(link) - 1);
         snprintf(parent, sizeof(parent), "%s", at);
         if (length < 0) {
-            if (file_make_directories(dirname(parent), 0755) < 0) {
+            if (mountpoint_make_directories(dirname(parent), 0755) < 0) {
                 return -1;
             }
             continue;
@@ -127,17 +136,54 @@ static int make_file(const char *path)
     return -1;
 }
 
-static int attach(int tree, const char *target)
+int rootfs_attach(int tree, const char *target)
 {
     return move_mount(tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS);
 }
 
-int rootfs_enter(const char *root, struct failure *why)
+/* The files of /etc stay writable, as volumes do: each is a mount of its own. */
+static int seal(const struct container *container, struct failure *why)
 {
+    struct mount_attr read_only = {.attr_set = MOUNT_ATTR_RDONLY};
+
+    if (file_make_directories(container->cwd, 0755) < 0) {
+        return failure_set(why, "exec", "the working directory \"%s\" cannot be entered: %s",
+                           container->cwd, strerror(errno));
+    }
+    if (mount_setattr(AT_FDCWD, "/", 0, &read_only, sizeof(read_only)) < 0) {
+        return failure_set(why, "internal", "the root cannot be made read-only: %s",
+                           strerror(errno));
+    }
+    return 0;
+}
+
+static int attach_files(const struct container *container, const int trees[COUNT(files)],
+                        struct failure *why)
+{
+    for (size_t i = 0; i < COUNT(files); i++) {
+        bool covered = mount_covers(container->mounts, container->mount_count, files[i].target);
+        if (!covered && (rootfs_make_file(files[i].target) < 0 ||
+                         rootfs_attach(trees[i], files[i].target) < 0)) {
+            return failure_set(why, "exec", "%s of the image cannot be mounted on: %s",
+                               files[i].target, strerror(errno));
+        }
+        close(trees[i]);
+    }
+    return 0;
+}
+
+int rootfs_enter(const struct container *container, struct failure *why)
+{
+    char root[PATH_MAX];
+    int volumes[MOUNT_MAX];
     const unsigned int clone_flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC;
     int trees[COUNT(files)];
     int shm = open_tree(AT_FDCWD, PODFILES_SHM, clone_flags);
+    struct disks_held disks;
 
+    if (disks_hold(&disks, why) < 0) {
+        return -1;
+    }
     for (size_t i = 0; i < COUNT(files); i++) {
         trees[i] = open_tree(AT_FDCWD, files[i].source, clone_flags);
         if (trees[i] < 0 || shm < 0) {
@@ -145,6 +191,10 @@ int rootfs_enter(const char *root, struct failure *why)
                                strerror(errno));
         }
     }
+    if (mount_open(container->mounts, container->mount_count, volumes, why) < 0) {
+        return -1;
+    }
+    container_root(container->name, root, sizeof(root));
     /* As switch_root does: an initramfs cannot be left by pivot_root. */
     if (chdir(root) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
         chdir("/") < 0) {
@@ -155,17 +205,20 @@ int rootfs_enter(const char *root, struct failure *why)
     if (mount_kernel_file_systems(why) < 0 || make_devices(why) < 0) {
         return -1;
     }
-    if (mkdir("/dev/shm", 01777) < 0 || attach(shm, "/dev/shm") < 0) {
+    if (mkdir("/dev/shm", 01777) < 0 || rootfs_attach(shm, "/dev/shm") < 0) {
         return failure_set(why, "internal", "/dev/shm cannot be mounted: %s", strerror(errno));
     }
     umask(022);
-    for (size_t i = 0; i < COUNT(files); i++) {
-        if (make_file(files[i].target) < 0 || attach(trees[i], files[i].target) < 0) {
-            return failure_set(why, "exec", "%s of the image cannot be mounted on: %s",
-                               files[i].target, strerror(errno));
-        }
-        close(trees[i]);
-    }
     close(shm);
-    return 0;
+    /* Before volumes, which may be on a disk's path or below it. */
+    if (disks_attach(&disks, why) < 0 ||
+        mount_attach(container->mounts, container->mount_count, volumes,
+                     container->supervision.restarts == 0, why) < 0 ||
+        attach_files(container, trees, why) < 0) {
+        return -1;
+    }
+    if (shield_kernel(&container->security, why) < 0) {
+        return -1;
+    }
+    return container->security.readonly_root ? seal(container, why) : 0;
 }

@@ -2,10 +2,13 @@
 #include <string.h>
 
 #include "container.h"
+#include "features.h"
 #include "field.h"
 #include "memory.h"
 #include "pod.h"
 #include "request.h"
+#include "stream.h"
+#include "supervise.h"
 #include "version.h"
 
 #define NONCE_MAX 128
@@ -29,9 +32,11 @@ enum outcome hello(uint32_t id, const json_t *request, json_t **fields, struct f
         field_integer(request, "version", 1, INT32_MAX, &version, why) < 0) {
         return OUTCOME_FAILED;
     }
-    *fields = json_pack("{s:s, s:i, s:s, s:[s, s], s:s}", "nonce", nonce, "version",
+    supervise_forget_host();
+    stream_abandon_all();
+    *fields = json_pack("{s:s, s:i, s:s, s:o, s:s}", "nonce", nonce, "version",
                         version < PROTOCOL_VERSION ? (int)version : PROTOCOL_VERSION, "agent",
-                        AGENT_VERSION, "features", "clock", "entropy", "state",
+                        AGENT_VERSION, "features", features_list(), "state",
                         pod_is_configured() ? "pod" : "sandbox");
     add_vitals(*fields);
     return OUTCOME_DONE;
@@ -47,7 +52,7 @@ enum outcome pod_status(uint32_t id, const json_t *request, json_t **fields, str
     for (const struct container *at = container_first(); at != NULL; at = at->next) {
         json_array_append_new(list, container_describe(at));
     }
-    *fields = json_pack("{s:o}", "containers", list);
+    *fields = json_pack("{s:o, s:b}", "containers", list, "finished", supervise_is_finished());
     add_vitals(*fields);
     return OUTCOME_DONE;
 }

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "field.h"
+
 static int in_range(long number)
 {
     return number >= 1 && number <= SIGRTMAX ? (int)number : -1;
@@ -59,4 +61,15 @@ int stopsignal_parse(const char *text)
         }
     }
     return -1;
+}
+
+int stopsignal_read(const json_t *request, int *number, struct failure *why)
+{
+    const char *text;
+
+    if (field_string(request, "signal", 31, NULL, &text, why) < 0) {
+        return -1;
+    }
+    *number = stopsignal_parse(text);
+    return *number < 0 ? failure_set(why, "invalid", "\"%s\" is not a signal", text) : 0;
 }

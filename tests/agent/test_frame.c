@@ -6,20 +6,24 @@
 
 struct seen {
     size_t count;
+    enum frame_type type;
+    uint8_t flags;
     uint32_t id;
     size_t length;
     uint64_t sum;
 };
 
-static void record(void *context, uint32_t id, const char *payload, size_t length)
+static void record(void *context, const struct frame *frame)
 {
     struct seen *seen = context;
 
     seen->count++;
-    seen->id = id;
-    seen->length = length;
-    for (size_t i = 0; i < length; i++) {
-        seen->sum += (uint8_t)payload[i];
+    seen->type = frame->type;
+    seen->flags = frame->flags;
+    seen->id = frame->id;
+    seen->length = frame->length;
+    for (size_t i = 0; i < frame->length; i++) {
+        seen->sum += (uint8_t)frame->payload[i];
     }
 }
 
@@ -27,7 +31,7 @@ static size_t request(uint8_t *bytes, uint32_t id, const char *payload)
 {
     size_t length = strlen(payload);
 
-    frame_encode_header(bytes, FRAME_REQUEST, id, (uint32_t)length);
+    frame_encode_header(bytes, FRAME_REQUEST, 0, id, (uint32_t)length);
     memcpy(bytes + FRAME_HEADER, payload, length);
     return FRAME_HEADER + length;
 }
@@ -108,14 +112,55 @@ static void the_largest_payload_fits_and_one_byte_more_does_not(void)
 
     memset(payload, 'x', FRAME_MAX_IN);
     decoder_init(&decoder, record, &seen);
-    frame_encode_header(header, FRAME_REQUEST, 1, FRAME_MAX_IN);
+    frame_encode_header(header, FRAME_REQUEST, 0, 1, FRAME_MAX_IN);
     decoder_feed(&decoder, header, sizeof(header));
     decoder_feed(&decoder, (uint8_t *)payload, FRAME_MAX_IN);
     CHECK(seen.count == 1 && seen.length == FRAME_MAX_IN);
-    frame_encode_header(header, FRAME_REQUEST, 1, FRAME_MAX_IN + 1);
+    frame_encode_header(header, FRAME_REQUEST, 0, 1, FRAME_MAX_IN + 1);
     decoder_feed(&decoder, header, sizeof(header));
     CHECK(decoder.state == DECODER_LOST && decoder.payload == NULL);
     free(payload);
+}
+
+static void data_and_windows_come_with_flags_and_stream(void)
+{
+    static const uint8_t data[] = "HV\x04\x80\x01\x02\x03\x04\0\0\0\x03" "abc";
+    static const uint8_t window[] = "HV\x05\0\0\0\0\x09\0\0\0\x04" "\0\x01\0\0";
+    struct seen seen = {0};
+    struct decoder decoder;
+
+    decoder_init(&decoder, record, &seen);
+    decoder_feed(&decoder, data, sizeof(data) - 1);
+    CHECK(seen.type == FRAME_DATA && seen.flags == FRAME_END && seen.id == 0x01020304);
+    CHECK(seen.length == 3 && seen.sum == 'a' + 'b' + 'c');
+    decoder_feed(&decoder, window, sizeof(window) - 1);
+    CHECK(seen.count == 2 && seen.type == FRAME_WINDOW && seen.id == 9 && seen.length == 4);
+}
+
+static void what_a_host_may_not_send_of_a_stream_loses_it(void)
+{
+    static const struct {
+        uint8_t type, flags;
+        uint32_t length;
+    } wrong[] = {
+        {FRAME_DATA, 1, 0},
+        {FRAME_DATA, 0x40, 0},
+        {FRAME_DATA, 0, FRAME_MAX_DATA + 1},
+        {FRAME_WINDOW, FRAME_END, FRAME_WINDOW_SIZE},
+        {FRAME_WINDOW, 0, FRAME_WINDOW_SIZE - 1},
+        {FRAME_REQUEST, FRAME_END, 2},
+        {FRAME_WINDOW + 1, 0, 0},
+    };
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        uint8_t header[FRAME_HEADER];
+        struct seen seen = {0};
+        struct decoder decoder;
+        decoder_init(&decoder, record, &seen);
+        frame_encode_header(header, wrong[i].type, wrong[i].flags, 1, wrong[i].length);
+        decoder_feed(&decoder, header, sizeof(header));
+        CHECK(decoder.state == DECODER_LOST && seen.count == 0);
+    }
 }
 
 /* Whatever went before, a resynchronisation leads to the request after it. */
@@ -138,7 +183,7 @@ static void random_bytes_never_harm_and_a_resynchronisation_always_helps(void)
         if (round % 2 == 0) {
             /* A proper header with a random length, at a random place. */
             uint32_t length = (uint32_t)(random_next(&state) % (FRAME_MAX_IN + 100));
-            frame_encode_header(bytes + size / 2, FRAME_REQUEST, 1, length);
+            frame_encode_header(bytes + size / 2, FRAME_REQUEST, 0, 1, length);
             memset(bytes, 0, size / 2);
             size += FRAME_HEADER;
         }
@@ -165,6 +210,8 @@ int main(void)
     RUN(an_empty_payload_is_a_frame);
     RUN(wrong_headers_lose_the_stream_until_the_zeros);
     RUN(the_largest_payload_fits_and_one_byte_more_does_not);
+    RUN(data_and_windows_come_with_flags_and_stream);
+    RUN(what_a_host_may_not_send_of_a_stream_loses_it);
     RUN(random_bytes_never_harm_and_a_resynchronisation_always_helps);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include "output.h"
 #include "request.h"
 #include "start.h"
+#include "version.h"
 
 #define CREATE                                                                                   \
     "{\"op\":\"container.create\",\"name\":\"web\",\"layers\":[\"l0\",\"l1\"],"                    \
@@ -67,7 +68,7 @@ static void hello_repeats_the_nonce(void)
     CHECK(ok() && fakes.answer_id == 7);
     CHECK_TEXT(json_string_value(json_object_get(fakes.answer, "nonce")), "abc");
     CHECK_TEXT(json_string_value(json_object_get(fakes.answer, "state")), "sandbox");
-    CHECK(number("version") == 1 && number("uptime_ns") > 0 && number("mem_total_kib") > 0);
+    CHECK(number("version") == PROTOCOL_VERSION && number("uptime_ns") > 0 && number("mem_total_kib") > 0);
 }
 
 static void nonsense_is_refused_with_a_sentence(void)
@@ -91,6 +92,15 @@ static void nonsense_is_refused_with_a_sentence(void)
         {"{\"op\":\"pod.configure\",\"hostname\":\"a b\"}", "invalid"},
         {"{\"op\":\"pod.configure\",\"dns\":{\"nameservers\":[\"x\"]}}", "invalid"},
         {"{\"op\":\"pod.configure\",\"dns\":{\"search\":[\"a\\nb\"]}}", "invalid"},
+        {"{\"op\":\"disk.mount\",\"serial\":\"../e\",\"path\":\"/mnt\"}", "invalid"},
+        {"{\"op\":\"disk.mount\",\"serial\":\"e\",\"path\":\"mnt\"}", "invalid"},
+        {"{\"op\":\"disk.mount\",\"serial\":\"e\",\"path\":\"/\"}", "invalid"},
+        {"{\"op\":\"disk.mount\",\"serial\":\"e\",\"path\":\"/mnt/../etc\"}", "invalid"},
+        {"{\"op\":\"disk.mount\",\"serial\":\"e\",\"path\":\"/mnt\",\"format\":\"xfs\"}",
+         "invalid"},
+        {"{\"op\":\"disk.mount\",\"serial\":\"e\",\"path\":\"/mnt\"}", "disk"},
+        {"{\"op\":\"swap.on\"}", "invalid"},
+        {"{\"op\":\"swap.on\",\"serial\":\"swap\"}", "disk"},
         {"{\"op\":\"container.create\",\"name\":\"../etc\"}", "invalid"},
         {"{\"op\":\"container.create\",\"name\":\"x\",\"argv\":[]}", "invalid"},
         {"{\"op\":\"container.create\",\"name\":\"x\",\"argv\":[\"a\\u0000b\"]}", "invalid"},
@@ -193,6 +203,13 @@ static void a_launch_that_fails_can_be_repeated(void)
     CHECK(ok());
 }
 
+static void read_output(struct container *container, int index)
+{
+    struct watch *watch = &container->outputs[index].watch;
+
+    watch->on_ready(watch, 0);
+}
+
 static void the_first_output_is_told_once(void)
 {
     begin("talker");
@@ -200,12 +217,12 @@ static void the_first_output_is_told_once(void)
     close_report();
     start_settle(talker);
     CHECK(write(fakes.output_fd, "hello\n", 6) == 6);
-    talker->output.on_ready(&talker->output, 0);
+    read_output(talker, 0);
     CHECK_TEXT(json_string_value(json_object_get(fakes.event, "event")), "container.output");
     json_decref(fakes.event);
     fakes.event = NULL;
     CHECK(write(fakes.output_fd, "more\n", 5) == 5);
-    talker->output.on_ready(&talker->output, 0);
+    read_output(talker, 0);
     CHECK(fakes.event == NULL && talker->output_ns > 0);
 }
 
@@ -229,7 +246,11 @@ static void stop_signals_and_is_answered_at_the_exit(void)
     stopped->signal = 9;
     close(fakes.output_fd);
     fakes.output_fd = -1;
-    stopped->output.on_ready(&stopped->output, 0);
+    read_output(stopped, 0);
+    CHECK(stopped->state == CONTAINER_RUNNING);
+    close(fakes.error_fd);
+    fakes.error_fd = -1;
+    read_output(stopped, 1);
     CHECK(ok() && number("exit_code") == 137 && number("signal") == 9);
     CHECK_TEXT(json_string_value(json_object_get(fakes.event, "event")), "container.exited");
     ask("{\"op\":\"container.start\",\"name\":\"stopped\"}");
@@ -278,14 +299,19 @@ static void random_requests_are_answered(void)
         "{\"op\":\"container.stop\",\"name\":\"web\",\"signal\":\"TERM\",\"grace_ms\":1}",
         "{\"op\":\"hello\",\"nonce\":\"n\",\"version\":1}",
         "{\"op\":\"pod.status\"}",
+        "{\"op\":\"volume.create\",\"name\":\"v\",\"kind\":\"empty\",\"medium\":\"memory\","
+        "\"size_mib\":3,\"mode\":511,\"gid\":7,\"upper\":{\"tmpfs_mib\":1,\"tmpfs\":\"u\"}}",
+        "{\"op\":\"volume.write\",\"name\":\"v\",\"path\":\"a/b\",\"mode\":384,\"data\":\"Zm9v\","
+        "\"append\":true}",
     };
+    enum { SEED_COUNT = sizeof(seeds) / sizeof(seeds[0]) };
     static const char *const values[] = {"null", "-1", "[]", "{}", "\"\"", "1e99", "true",
                                          "99999999999999999999", "\"\\u0000\"", "[[[[]]]]"};
     uint64_t state = 99;
 
     for (int round = 0; round < 30000; round++) {
         char text[1024];
-        snprintf(text, sizeof(text), "%s", seeds[random_next(&state) % 5]);
+        snprintf(text, sizeof(text), "%s", seeds[random_next(&state) % SEED_COUNT]);
         size_t length = strlen(text);
         for (uint64_t edits = random_next(&state) % 4; edits > 0; edits--) {
             size_t at = random_next(&state) % length;
@@ -308,6 +334,7 @@ static void random_requests_are_answered(void)
 int main(void)
 {
     console_init(output_resume_all);
+    log_init(output_resume_all);
     CHECK(loop_init() == 0);
     RUN(hello_repeats_the_nonce);
     RUN(nonsense_is_refused_with_a_sentence);

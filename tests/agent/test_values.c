@@ -4,12 +4,16 @@
 #include <signal.h>
 
 #include "base64.h"
+#include "capability.h"
+#include "decimal.h"
 #include "check.h"
 #include "environment.h"
 #include "failure.h"
 #include "field.h"
 #include "netlink.h"
 #include "stopsignal.h"
+#include "sysctl.h"
+#include "wallclock.h"
 
 static void the_environment_is_completed_only_where_something_is_missing(void)
 {
@@ -125,6 +129,65 @@ static void what_is_not_an_address_is_refused(void)
     }
 }
 
+static void kernel_parameters_are_files_below_proc_sys(void)
+{
+    static const struct {
+        const char *name, *path;
+    } known[] = {
+        {"kernel.shm_rmid_forced", "/proc/sys/kernel/shm_rmid_forced"},
+        {"net.ipv4.conf.eth0/100.forwarding", "/proc/sys/net/ipv4/conf/eth0.100/forwarding"},
+        {"net/ipv4/conf/eth0.100/forwarding", "/proc/sys/net/ipv4/conf/eth0.100/forwarding"},
+        {"single", "/proc/sys/single"},
+    };
+    static const char *const wrong[] = {"", ".", "..", "/", "a..b", "a.", ".a", "a/../b", "a//b",
+                                        "../../etc/passwd", "a.\n", "a b", "a/./b"};
+    char path[300], text[600];
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        CHECK(sysctl_path(known[i].name, path, sizeof(path)) == 0);
+        CHECK_TEXT(path, known[i].path);
+    }
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        CHECK(sysctl_path(wrong[i], path, sizeof(path)) < 0);
+    }
+    memset(text, 'a', sizeof(text) - 1);
+    text[sizeof(text) - 1] = 0;
+    CHECK(sysctl_path(text, path, sizeof(path)) < 0);
+}
+
+static void dates_are_those_of_the_calendar(void)
+{
+    uint64_t state = 11;
+
+    for (int round = 0; round < 100000; round++) {
+        time_t seconds = (time_t)(random_next(&state) % 253402300800);
+        struct tm date, expected;
+        wallclock_split(seconds, &date);
+        CHECK(gmtime_r(&seconds, &expected) != NULL);
+        CHECK(date.tm_year == expected.tm_year && date.tm_mon == expected.tm_mon);
+        CHECK(date.tm_mday == expected.tm_mday && date.tm_hour == expected.tm_hour);
+        CHECK(date.tm_min == expected.tm_min && date.tm_sec == expected.tm_sec);
+    }
+}
+
+static void numbers_are_read_as_far_as_there_are_any(void)
+{
+    uint64_t numbers[3];
+
+    CHECK(decimal_read(" 1 -1\t18446744073709551615 4", numbers, 3) == 3);
+    CHECK(numbers[0] == 1 && numbers[1] == UINT64_MAX && numbers[2] == UINT64_MAX);
+    CHECK(decimal_read("7 x", numbers, 3) == 1 && numbers[0] == 7);
+    CHECK(decimal_read("", numbers, 3) == 0);
+}
+
+static void capabilities_have_names(void)
+{
+    CHECK(capability_parse("CAP_CHOWN") == 0 && capability_parse("CAP_SYS_ADMIN") == 21);
+    CHECK(capability_parse("CAP_CHECKPOINT_RESTORE") == CAPABILITY_COUNT - 1);
+    CHECK(capability_parse("") < 0 && capability_parse("CHOWN") < 0);
+    CHECK(capability_parse("cap_chown") < 0 && capability_parse("CAP_CHOWN ") < 0);
+}
+
 static void names_are_safe_as_file_names(void)
 {
     CHECK(field_is_name("web-1.example_x", 63));
@@ -161,6 +224,10 @@ int main(void)
     RUN(signals_have_names_and_numbers);
     RUN(addresses_have_a_family_and_a_prefix);
     RUN(what_is_not_an_address_is_refused);
+    RUN(kernel_parameters_are_files_below_proc_sys);
+    RUN(dates_are_those_of_the_calendar);
+    RUN(numbers_are_read_as_far_as_there_are_any);
+    RUN(capabilities_have_names);
     RUN(names_are_safe_as_file_names);
     RUN(messages_are_cut_at_whole_characters);
     return 0;

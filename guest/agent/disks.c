@@ -1,0 +1,164 @@
+#include "disks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <unistd.h>
+
+#include "disk.h"
+#include "field.h"
+#include "file.h"
+#include "mountpoint.h"
+#include "request.h"
+#include "rootfs.h"
+
+#define DIRECTORY "/run/disk"
+#define DEVICE_MAX 64
+#define DIRECTORY_MAX 64
+
+static struct {
+    char serial[DISK_SERIAL_MAX + 1];
+    char path[PATH_MAX];
+} disks[DISKS_MAX];
+static size_t count;
+
+static void directory_of(const char *serial, char directory[DIRECTORY_MAX])
+{
+    snprintf(directory, DIRECTORY_MAX, DIRECTORY "/%.*s", DISK_SERIAL_MAX, serial);
+}
+
+static bool is_mounted(const char *serial)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(disks[i].serial, serial) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An absolute path below the root that does not climb. */
+static bool is_path(const char *path)
+{
+    return path[0] == '/' && path[1] != 0 && !file_path_climbs(path);
+}
+
+static int read_serial(const json_t *request, const char **serial, struct failure *why)
+{
+    if (field_string(request, "serial", DISK_SERIAL_MAX, NULL, serial, why) < 0) {
+        return -1;
+    }
+    if (!field_is_name(*serial, DISK_SERIAL_MAX)) {
+        return failure_set(why, "invalid", "\"%s\" is not a serial number", *serial);
+    }
+    return 0;
+}
+
+static int mount_disk(const char *serial, const char *format, struct failure *why)
+{
+    char device[DEVICE_MAX], directory[DIRECTORY_MAX];
+
+    directory_of(serial, directory);
+    if (disk_find(serial, device, sizeof(device), why) < 0) {
+        return -1;
+    }
+    if (file_make_directories(directory, 0755) < 0) {
+        return failure_set(why, "internal", "%s cannot be made: %s", directory, strerror(errno));
+    }
+    if (mount(device, directory, format, 0, NULL) < 0) {
+        int error = errno;
+        rmdir(directory);
+        return failure_set(why, "disk", "disk \"%s\" does not mount as %s: %s", serial, format,
+                           strerror(error));
+    }
+    return 0;
+}
+
+enum outcome disk_mount(uint32_t id, const json_t *request, json_t **fields, struct failure *why)
+{
+    const char *serial, *path, *format;
+
+    (void)id;
+    (void)fields;
+    if (read_serial(request, &serial, why) < 0 ||
+        field_string(request, "path", PATH_MAX - 1, NULL, &path, why) < 0 ||
+        field_string(request, "format", 15, "ext4", &format, why) < 0) {
+        return OUTCOME_FAILED;
+    }
+    if (!is_path(path)) {
+        failure_set(why, "invalid", "\"%s\" is not a path to mount on", path);
+        return OUTCOME_FAILED;
+    }
+    if (strcmp(format, "ext4") != 0) {
+        failure_set(why, "invalid", "a disk of format \"%s\" cannot be mounted", format);
+        return OUTCOME_FAILED;
+    }
+    if (is_mounted(serial)) {
+        return OUTCOME_DONE;
+    }
+    if (count == DISKS_MAX) {
+        failure_set(why, "state", "the pod has %d disks already", DISKS_MAX);
+        return OUTCOME_FAILED;
+    }
+    if (mount_disk(serial, format, why) < 0) {
+        return OUTCOME_FAILED;
+    }
+    snprintf(disks[count].serial, sizeof(disks[count].serial), "%s", serial);
+    snprintf(disks[count].path, sizeof(disks[count].path), "%s", path);
+    count++;
+    return OUTCOME_DONE;
+}
+
+enum outcome swap_on(uint32_t id, const json_t *request, json_t **fields, struct failure *why)
+{
+    char device[DEVICE_MAX];
+    const char *serial;
+
+    (void)id;
+    (void)fields;
+    if (read_serial(request, &serial, why) < 0 ||
+        disk_find(serial, device, sizeof(device), why) < 0) {
+        return OUTCOME_FAILED;
+    }
+    /* What is not in use any more is given back to the host.  EBUSY: it is in use already. */
+    if (swapon(device, SWAP_FLAG_DISCARD) < 0 && errno != EBUSY) {
+        failure_set(why, "disk", "disk \"%s\" cannot be used for swap: %s", serial,
+                    strerror(errno));
+        return OUTCOME_FAILED;
+    }
+    return OUTCOME_DONE;
+}
+
+int disks_hold(struct disks_held *held, struct failure *why)
+{
+    char directory[DIRECTORY_MAX];
+
+    for (size_t i = 0; i < count; i++) {
+        directory_of(disks[i].serial, directory);
+        held->trees[i] = open_tree(AT_FDCWD, directory, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+        if (held->trees[i] < 0) {
+            return failure_set(why, "internal", "%s cannot be shared: %s", directory,
+                               strerror(errno));
+        }
+    }
+    return 0;
+}
+
+int disks_attach(struct disks_held *held, struct failure *why)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (mountpoint_make_directories(disks[i].path, 0755) < 0 ||
+            rootfs_attach(held->trees[i], disks[i].path) < 0) {
+            return failure_set(why, "exec", "%s of the image cannot be mounted on: %s",
+                               disks[i].path, strerror(errno));
+        }
+        close(held->trees[i]);
+    }
+    return 0;
+}

@@ -1,0 +1,18 @@
+#ifndef AGENT_DISKS_H
+#define AGENT_DISKS_H
+
+#include "failure.h"
+
+/* Most disks of a pod beside layers and uppers. */
+#define DISKS_MAX 8
+
+/* The pod's disks that every container sees, held over the change of the root.  In the container's
+ * process: disks_hold before its root is entered, disks_attach after. */
+struct disks_held {
+    int trees[DISKS_MAX];
+};
+
+int disks_hold(struct disks_held *held, struct failure *why);
+int disks_attach(struct disks_held *held, struct failure *why);
+
+#endif
