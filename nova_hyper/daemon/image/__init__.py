@@ -1,4 +1,4 @@
-"""The image store: docker and OCI archives in, one squashfs per layer out.
+"""The image store: archives and registries in, one squashfs per layer out, archives again.
 
 From the outside in:
 
@@ -9,6 +9,11 @@ From the outside in:
   :mod:`.config` understand its documents.
 * :mod:`.layer` converts a layer: :mod:`.compression` and :mod:`.tar` take it apart,
   :mod:`.tree` applies its entries, :mod:`.squashfs` writes the image.
+* :mod:`.assembly` decides which layers are mounted, :mod:`.merge` makes one of
+  several; :mod:`.squashfs_reader` reads the trees for that.
+* :mod:`.recipe` keeps what gives a layer's tar back, :mod:`.save` makes archives of
+  images, :mod:`.derivation` and :mod:`.changes` the configuration of a committed one.
+* :mod:`.registry` pulls from registries, whose documents :mod:`.pulled` understands.
 * :mod:`.skeleton` and :mod:`.completion` look after directories that a layer has
   no entry for.
 

@@ -64,16 +64,22 @@ class Contents:
     aliases: dict[str, str] = dataclasses.field(default_factory=dict)
     others: dict[str, str] = dataclasses.field(default_factory=dict)
     """Why a member is neither a layer nor a document."""
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Blob digest of a layer → bytes in the archive."""
     complete: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class FoundImage:
-    """The image of an archive; the layers of its ``config.diff_ids`` all went to the sink."""
+    """The image of an archive; the layers of its ``config.diff_ids`` all went to the sink.
+
+    ``document`` is the configuration itself, of which ``id`` is the digest; bytes as Latin-1.
+    """
 
     id: str
     names: tuple[str, ...]
     config: ConfigFile
+    document: str
 
 
 def read_archive(source: Readable, sink: LayerSink, limits: Limits) -> Contents:
@@ -144,7 +150,11 @@ def resolve(contents: Contents, arch: str, name: str | None) -> FoundImage:
             raise ImageInvalid(f"{what} cannot be used: {why}")
         if got != diff_id:
             raise ImageInvalid(f"{what} has the wrong digest: expected {diff_id}, got {got}")
-    return FoundImage(chosen.config_id, chosen.names, chosen.config)
+    for key, claimed in zip(chosen.layers, chosen.sizes, strict=False):
+        if key in contents.sizes:
+            manifest.check_size(claimed, contents.sizes[key], f"the layer {key}")
+    document = contents.by_digest[chosen.config_id].decode("latin-1")
+    return FoundImage(chosen.config_id, chosen.names, chosen.config, document)
 
 
 def _bounded(read: Read, limit: int) -> Read:
@@ -207,7 +217,8 @@ def _read_member(
     claimed = digest_in_name(name)
     contents.others.pop(name, None)
     if compression in ("gzip", "zstd") or (not compression and is_header(start)):
-        _read_layer(reader, name, compression, claimed, contents, sink)
+        blob = _read_layer(reader, name, compression, claimed, contents, sink)
+        contents.sizes[blob] = member.size
         return 0
     if not start.lstrip()[:1].startswith(_JSON_START):
         contents.others[name] = (
@@ -239,7 +250,8 @@ def _read_layer(
     claimed: str,
     contents: Contents,
     sink: LayerSink,
-) -> None:
+) -> str:
+    """Take in one layer and return the digest of its blob."""
     diff_id = sink.known(claimed, bool(compression)) if claimed else ""
     fitting: tuple[str, ...]
     try:
@@ -263,6 +275,7 @@ def _read_layer(
         )
     contents.layers[name] = diff_id
     contents.layers[blob] = diff_id
+    return blob
 
 
 def _follow(contents: Contents, name: str) -> str:

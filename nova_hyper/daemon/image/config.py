@@ -8,7 +8,7 @@ from typing import Any
 from nova_hyper.daemon.image.digest import is_digest
 from nova_hyper.daemon.image.document import a_string, an_object, parse_json, strings
 from nova_hyper.spec.errors import ImageInvalid
-from nova_hyper.spec.image import ImageConfig
+from nova_hyper.spec.image import Healthcheck, ImageConfig
 
 _ARCHITECTURES = {
     "x86_64": "amd64",
@@ -18,6 +18,8 @@ _ARCHITECTURES = {
     "armv7l": "arm",
     "armhf": "arm",
 }
+_MAX_LAYERS = 512
+"""Four times what docker builds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +53,11 @@ def parse_config(raw: bytes) -> ConfigFile:
     if rootfs.get("type") != "layers":
         raise ImageInvalid("rootfs of the image configuration is not of type layers")
     diff_ids = strings(rootfs.get("diff_ids"), "diff_ids of the image configuration")
+    if len(diff_ids) > _MAX_LAYERS:
+        raise ImageInvalid(
+            f"the image configuration lists {len(diff_ids)} layers; at most {_MAX_LAYERS} are "
+            "possible"
+        )
     for diff_id in diff_ids:
         if not is_digest(diff_id):
             raise ImageInvalid(
@@ -81,7 +88,43 @@ def _execution(config: dict[str, Any]) -> ImageConfig:
         exposed_ports=_keys(config.get("ExposedPorts"), "ExposedPorts"),
         volumes=_keys(config.get("Volumes"), "Volumes"),
         labels={key: a_string(value, f"the label {key}") for key, value in labels.items()},
+        healthcheck=_healthcheck(an_object(config.get("Healthcheck"), "Healthcheck")),
     )
+
+
+def _healthcheck(data: dict[str, Any]) -> Healthcheck | None:
+    """Return the check that an image asks for; None too where it switches one off (``NONE``)."""
+    test = strings(data.get("Test"), "Test of the Healthcheck")
+    if not test or test[0] == "NONE":
+        return None
+    if test[0] not in ("CMD", "CMD-SHELL") or len(test) == 1:
+        raise ImageInvalid(
+            "the Healthcheck of the image configuration is neither CMD, CMD-SHELL nor NONE "
+            "with a command"
+        )
+    if any("\0" in word for word in test):
+        raise ImageInvalid("the Healthcheck of the image configuration has a NUL character")
+    return Healthcheck(
+        test=test,
+        interval_s=_seconds(data, "Interval", 30.0),
+        timeout_s=_seconds(data, "Timeout", 30.0),
+        start_period_s=_seconds(data, "StartPeriod", 0.0),
+        # 0 is "not said", as for the times.
+        retries=_whole(data, "Retries") or 3,
+    )
+
+
+def _seconds(data: dict[str, Any], key: str, default: float) -> float:
+    return _whole(data, key) / 1e9 or default
+
+
+def _whole(data: dict[str, Any], key: str) -> int:
+    value = data.get(key)
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
+        raise ImageInvalid(f"{key} of the Healthcheck is not a positive whole number")
+    return value
 
 
 def _words(config: dict[str, Any], key: str) -> tuple[str, ...]:

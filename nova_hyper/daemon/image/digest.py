@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -12,6 +13,17 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 def sha256(data: bytes) -> str:
     """Return the digest of *data*."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def chain_id(diff_ids: Sequence[str]) -> str:
+    """Return the chain ID of layers, bottom first; one layer's is its diff ID.
+
+    Source: OCI image specification, config.md, "Layer ChainID".
+    """
+    chain = diff_ids[0]
+    for diff_id in diff_ids[1:]:
+        chain = sha256(f"{chain} {diff_id}".encode())
+    return chain
 
 
 def is_digest(text: str) -> bool:

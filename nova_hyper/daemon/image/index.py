@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nova_hyper.daemon.image.atomic import write_whole
+from nova_hyper.daemon.image.reference import familiar_names, id_prefix
 from nova_hyper.spec.codec import decode, encode
-from nova_hyper.spec.errors import HyperError
+from nova_hyper.spec.errors import HyperError, ImageNotFound
 from nova_hyper.spec.image import Image
 
 _VERSION = 1
@@ -20,13 +21,15 @@ class Index:
     """The images of a store.
 
     ``images`` have no names in them: ``names`` maps each name to an image's
-    id.  ``kept`` are ids imported without a name, which stay without one.
-    ``blobs`` maps digests of compressed layers to diff IDs.  ``leases`` maps an
-    owner to the ids it needs.
+    id.  ``chains`` maps an id to the diff IDs of its configuration, which are not
+    the layers to mount: those leave out what has no effect.  ``kept`` are ids
+    imported without a name, which stay without one.  ``blobs`` maps digests of
+    compressed layers to diff IDs.  ``leases`` maps an owner to the ids it needs.
     """
 
     images: dict[str, Image] = dataclasses.field(default_factory=dict)
     names: dict[str, str] = dataclasses.field(default_factory=dict)
+    chains: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     kept: set[str] = dataclasses.field(default_factory=set)
     blobs: dict[str, str] = dataclasses.field(default_factory=dict)
     leases: dict[str, set[str]] = dataclasses.field(default_factory=dict)
@@ -36,6 +39,7 @@ class Index:
         return Index(
             images=dict(self.images),
             names=dict(self.names),
+            chains=dict(self.chains),
             kept=set(self.kept),
             blobs=dict(self.blobs),
             leases={owner: set(ids) for owner, ids in self.leases.items()},
@@ -49,9 +53,44 @@ class Index:
         """Return who has a lease on an image, sorted."""
         return sorted(owner for owner, ids in self.leases.items() if image_id in ids)
 
+    def leased(self) -> set[str]:
+        """Return the ids of the images that somebody has a lease on."""
+        return set().union(*self.leases.values())
+
+    def resolve(self, ref: str) -> str:
+        """Return the id of the image with this name, id or unique beginning of an id.
+
+        :raises ImageNotFound: when there is none, or several begin like that.
+        """
+        for name in familiar_names(ref):
+            if name in self.names:
+                return self.names[name]
+        prefix = id_prefix(ref)
+        found = [i for i in self.images if i.startswith(prefix)] if prefix else []
+        if len(found) > 1:
+            raise ImageNotFound(
+                f"several images have an id that begins with {ref}; give more of it"
+            )
+        if not found:
+            raise not_found(ref)
+        return found[0]
+
     def layers(self) -> set[str]:
         """Return the diff IDs that images refer to."""
-        return {layer.diff_id for image in self.images.values() for layer in image.layers}
+        return set().union(*(self.layers_of(image_id) for image_id in self.images))
+
+    def layers_of(self, image_id: str) -> set[str]:
+        """Return the diff IDs of an image's layers: those mounted, and those it is saved from."""
+        mounted = {layer.diff_id for layer in self.images[image_id].layers}
+        return mounted.union(self.chains.get(image_id, ()))
+
+
+def not_found(ref: str) -> ImageNotFound:
+    """Return the error that there is no such image."""
+    return ImageNotFound(
+        f"there is no image {ref[:200]} on this host; import it first (hyperctl load ARCHIVE, "
+        "hyperctl pull REFERENCE), or see what there is (hyperctl images)"
+    )
 
 
 class IndexFiles:
@@ -72,6 +111,7 @@ class IndexFiles:
             return Index(
                 images={key: decode(Image, v) for key, v in images.get("images", {}).items()},
                 names=dict(images.get("names", {})),
+                chains={key: tuple(v) for key, v in images.get("chains", {}).items()},
                 kept=set(images.get("kept", [])),
                 blobs=dict(images.get("blobs", {})),
                 leases={key: set(v) for key, v in leases.get("leases", {}).items()},
@@ -84,6 +124,7 @@ class IndexFiles:
         data = {
             "images": {key: encode(image) for key, image in index.images.items()},
             "names": index.names,
+            "chains": index.chains,
             "kept": sorted(index.kept),
             "blobs": index.blobs,
         }

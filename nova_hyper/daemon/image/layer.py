@@ -19,9 +19,9 @@ from typing import BinaryIO
 from nova_hyper.daemon.image.compression import Read, decompressed
 from nova_hyper.daemon.image.limits import Limits
 from nova_hyper.daemon.image.names import printable
+from nova_hyper.daemon.image.recipe import RecordedStream, Recorder
 from nova_hyper.daemon.image.skeleton import Skeleton, skeleton_of
 from nova_hyper.daemon.image.squashfs import ZERO_BLOCK, Compression, SquashfsWriter
-from nova_hyper.daemon.image.stream import ByteStream
 from nova_hyper.daemon.image.tar import TarReader
 from nova_hyper.daemon.image.tree import LayerTree
 from nova_hyper.spec.errors import ImageInvalid
@@ -34,13 +34,15 @@ class ConvertedLayer:
     """What a layer turned out to be.
 
     ``diff_id`` and ``blob`` are the ``sha256:<hex>`` of the tar stream and of
-    the stream as it came (the same for a plain layer); ``size`` is the bytes of
-    the squashfs, ``unpacked_size`` of the files in it, ``entries`` counts them.
+    the stream as it came (the same for a plain layer); ``tar_size`` is the bytes of
+    the tar stream, ``size`` those of the squashfs, ``unpacked_size`` those of the
+    files in it, ``entries`` counts them.
     ``dropped_xattrs`` are names of attributes that a layer image cannot hold.
     """
 
     diff_id: str
     blob: str
+    tar_size: int
     size: int
     unpacked_size: int
     entries: int
@@ -58,6 +60,8 @@ class _Feed(threading.Thread):
         self._limit = limit
         self._queue: queue.Queue[bytes | BaseException] = queue.Queue(_QUEUE)
         self._cancelled = threading.Event()
+        self.total = 0
+        """Bytes of the tar stream so far; all of them after the end was read."""
         self._ended = False
         self._blob = hashlib.sha256()
         self._plain = hashlib.sha256() if compression else self._blob
@@ -89,13 +93,12 @@ class _Feed(threading.Thread):
     def run(self) -> None:
         try:
             read = decompressed(self._read_source, self._compression)
-            total = 0
             while not self._cancelled.is_set():
                 chunk = read(1 << 18)
                 if self._plain is not self._blob:
                     self._plain.update(chunk)
-                total += len(chunk)
-                if total > self._limit:
+                self.total += len(chunk)
+                if self.total > self._limit:
                     raise ImageInvalid("the layers unpack to more than this host allows")
                 self._queue.put(chunk)
                 if not chunk:
@@ -113,38 +116,47 @@ def convert_layer(
     read: Read,
     compression: str,
     out: BinaryIO,
+    recipe: BinaryIO,
     limits: Limits,
     squashfs_compression: Compression | None,
 ) -> ConvertedLayer:
     """Write the layer that *read* gives, to its end, as squashfs to *out*.
 
+    What it takes to get the tar stream back goes to *recipe* (see :mod:`..recipe`).
+
     :param compression: of the stream, as :func:`..compression.sniff` names it.
     :raises ImageInvalid: when the layer is damaged or beyond *limits*.
-    :raises OSError: when *out* cannot be written.
+    :raises OSError: when *out* or *recipe* cannot be written.
     """
     feed = _Feed(read, compression, limits.raw)
     writer = SquashfsWriter(out, squashfs_compression)
     feed.start()
     try:
-        stream = ByteStream(feed.read, "the layer")
+        recorder = Recorder(recipe)
+        stream = RecordedStream(feed.read, "the layer", recorder)
         reader = TarReader(stream)
         tree = LayerTree(limits)
         while member := reader.next():
             file = tree.add(member)
             if file is not None and member.size:
+                stream.pause()
                 writer.add_file(file, reader.blocks(member, len(ZERO_BLOCK), ZERO_BLOCK))
+                stream.resume()
+                recorder.content(file, member.sparse)
         # What follows the end of the archive belongs to the digest.
         stream.drain()
         root = tree.finish()
         size = writer.finish(root)
+        recorder.finish()
         diff_id, blob = feed.digests()
         return ConvertedLayer(
             diff_id=diff_id,
             blob=blob,
+            tar_size=feed.total,
             size=size,
             unpacked_size=tree.unpacked,
             entries=tree.entries,
-            skeleton=skeleton_of(root),
+            skeleton=skeleton_of(root, limits.names),
             dropped_xattrs=tuple(sorted(printable(name) for name in tree.dropped_xattrs)),
         )
     finally:

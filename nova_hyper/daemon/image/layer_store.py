@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import filecmp
 import json
 import os
 import secrets
@@ -13,12 +14,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nova_hyper.daemon.image.atomic import sync_directory, write_whole
-from nova_hyper.daemon.image.layer import ConvertedLayer
-from nova_hyper.daemon.image.skeleton import Skeleton, dump_skeleton, load_skeleton
+from nova_hyper.daemon.image.import_worker import LayerReport
 
 _SQUASHFS = ".squashfs"
 _FACTS = ".json"
 _SKELETON = ".tree"
+_RECIPE = ".recipe"
 _FORMAT = 1
 """Grows when the same layer would be converted to another file."""
 
@@ -29,7 +30,8 @@ class LayerFacts:
 
     ``entries`` is 0 for a layer that changes nothing; ``implied`` tells whether
     it has directories, other than the root, without an entry of their own, and
-    ``opaque`` whether nothing of the layers below it is left.
+    ``opaque`` whether nothing of the layers below it is left.  ``tar_size`` is the
+    bytes of its tar stream, 0 where no recipe says how to get that back.
     """
 
     size: int
@@ -38,6 +40,7 @@ class LayerFacts:
     implied: bool
     opaque: bool
     format: int = _FORMAT
+    tar_size: int = 0
 
 
 class LayerStore:
@@ -50,8 +53,15 @@ class LayerStore:
     def __init__(self, directory: Path) -> None:
         self._layers = directory / "layers"
         self._temporary = directory / "tmp"
+        self.void = directory / "empty"
+        """An empty directory: the file tree of the processes that read images."""
         # QEMU, which runs as another user, opens layers by name; nobody else can list them.
-        for each, mode in ((directory, 0o711), (self._layers, 0o711), (self._temporary, 0o700)):
+        for each, mode in (
+            (directory, 0o711),
+            (self._layers, 0o711),
+            (self._temporary, 0o700),
+            (self.void, 0o555),
+        ):
             each.mkdir(parents=True, exist_ok=True)
             each.chmod(mode)
         self._lock = threading.RLock()
@@ -71,9 +81,9 @@ class LayerStore:
             return None
         return facts if size == facts.size and facts.format == _FORMAT else None
 
-    def skeleton(self, diff_id: str) -> Skeleton:
-        """Return the skeleton of a layer that is here."""
-        return load_skeleton(self._file(diff_id, _SKELETON).read_bytes())
+    def skeleton(self, diff_id: str) -> Path:
+        """Return where the skeleton of a layer is; only the import worker reads in it."""
+        return self._file(diff_id, _SKELETON)
 
     def pin(self, diff_id: str) -> bool:
         """Keep a layer until it is unpinned as often; False when it is not here."""
@@ -89,39 +99,77 @@ class LayerStore:
             self._pins.subtract(diff_ids)
             self._pins = +self._pins
 
-    def put(self, converted: ConvertedLayer, squashfs: Path) -> None:
-        """Make the temporary file *squashfs*, already synced, a layer, and pin it.
+    def recipe_path(self, diff_id: str) -> Path:
+        """Return where the recipe of *diff_id* is, or would be."""
+        return self._file(diff_id, _RECIPE)
 
-        A layer that is here already stays, and the file is left.
+    def whole(self, diff_id: str) -> bool:
+        """Tell whether a layer is here with all that it takes to give its tar stream back."""
+        facts = self.facts(diff_id)
+        return bool(facts and facts.tar_size) and self.recipe_path(diff_id).exists()
+
+    def tar_size(self, diff_id: str) -> int:
+        """Return the bytes of a layer's tar stream, 0 where they are not known."""
+        facts = self.facts(diff_id)
+        return facts.tar_size if facts else 0
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of each layer on disk, with what is kept beside it."""
+        found: Counter[str] = Counter()
+        for entry in os.scandir(self._layers):
+            with contextlib.suppress(FileNotFoundError):
+                found[f"sha256:{entry.name.partition('.')[0]}"] += entry.stat().st_size
+        return dict(found)
+
+    def total(self) -> int:
+        """Return the bytes of all layers on disk."""
+        return sum(self.sizes().values())
+
+    def temporary_bytes(self) -> int:
+        """Return the bytes of what is being written."""
+        total = 0
+        for entry in os.scandir(self._temporary):
+            with contextlib.suppress(FileNotFoundError):
+                total += entry.stat().st_size
+        return total
+
+    def put(self, report: LayerReport, squashfs: Path, recipe: Path, skeleton: Path) -> None:
+        """Make the temporary files, already synced, a layer, and pin it.
+
+        A layer that is here already stays, and gets the recipe where it has none.
 
         :raises OSError: then the layer does not exist.
         """
+        diff_id = report.diff_id
+        facts = LayerFacts(
+            size=report.size,
+            unpacked_size=report.unpacked_size,
+            entries=report.entries,
+            implied=report.implied,
+            opaque=report.opaque,
+            tar_size=report.tar_size,
+        )
         with self._lock:
-            if self.pin(converted.diff_id):
+            if self.pin(diff_id):
+                # A daemon that kept no recipes may have made it, from the same tar.
+                if not self.whole(diff_id) and filecmp.cmp(squashfs, self.path(diff_id), False):
+                    os.rename(recipe, self.recipe_path(diff_id))
+                    self._write_facts(diff_id, facts)
                 return
-            skeleton = converted.skeleton
-            facts = LayerFacts(
-                size=converted.size,
-                unpacked_size=converted.unpacked_size,
-                entries=converted.entries,
-                implied=bool(skeleton.implied - {b""}),
-                opaque=b"" in skeleton.opaque,
-            )
             try:
-                self._write(converted.diff_id, _SKELETON, dump_skeleton(skeleton))
-                self._write(
-                    converted.diff_id, _FACTS, json.dumps(dataclasses.asdict(facts)).encode()
-                )
-                os.rename(squashfs, self.path(converted.diff_id))
+                os.rename(recipe, self.recipe_path(diff_id))
+                os.rename(skeleton, self._file(diff_id, _SKELETON))
+                self._write_facts(diff_id, facts)
+                os.rename(squashfs, self.path(diff_id))
                 sync_directory(self._layers)
             except BaseException:
-                self.remove(converted.diff_id)
+                self.remove(diff_id)
                 raise
-            self._pins[converted.diff_id] += 1
+            self._pins[diff_id] += 1
 
     def remove(self, diff_id: str) -> None:
         """Remove a layer; idempotent."""
-        for suffix in (_SQUASHFS, _FACTS, _SKELETON):
+        for suffix in (_SQUASHFS, _FACTS, _SKELETON, _RECIPE):
             self._file(diff_id, suffix).unlink(missing_ok=True)
 
     @contextlib.contextmanager
@@ -159,8 +207,9 @@ class LayerStore:
                     removed.append(f"tmp/{entry.name}")
         return sorted(removed)
 
-    def _write(self, diff_id: str, suffix: str, data: bytes) -> None:
-        write_whole(self._file(diff_id, suffix), data, self.scratch())
+    def _write_facts(self, diff_id: str, facts: LayerFacts) -> None:
+        data = json.dumps(dataclasses.asdict(facts)).encode()
+        write_whole(self._file(diff_id, _FACTS), data, self.scratch())
 
     def _file(self, diff_id: str, suffix: str) -> Path:
         return self._layers / (diff_id.removeprefix("sha256:") + suffix)

@@ -8,6 +8,7 @@ is computed from the documents in an archive.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -18,11 +19,11 @@ from nova_hyper.spec.errors import ImageInvalid, ImageUnsuitable
 
 Lookup = Callable[[str], bytes | None]
 
-_MANIFESTS = (
+MANIFESTS = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-_INDEXES = (
+INDEXES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
@@ -40,13 +41,15 @@ _DEFAULT_VARIANTS = ("", "v1", "v8")
 class Candidate:
     """One image of an archive.
 
-    ``layers`` are member names (docker) or blob digests (OCI), bottom first.
+    ``layers`` are member names (docker) or blob digests (OCI), bottom first, and
+    ``sizes`` the bytes of those, where the manifest says so.
     """
 
     config_id: str
     config: ConfigFile
     names: tuple[str, ...]
     layers: tuple[str, ...]
+    sizes: tuple[int | None, ...] = ()
 
 
 def docker_candidates(raw: bytes, lookup: Callable[[str], tuple[str, bytes]]) -> list[Candidate]:
@@ -55,16 +58,22 @@ def docker_candidates(raw: bytes, lookup: Callable[[str], tuple[str, bytes]]) ->
     :param lookup: returns digest and content of the configuration of a name.
     """
     found = []
-    for item in a_list(parse_json(raw, "manifest.json"), "manifest.json"):
+    configs: dict[str, ConfigFile] = {}
+    items = a_list(parse_json(raw, "manifest.json"), "manifest.json")
+    if len(items) > _MAX_DESCRIPTORS:
+        raise ImageInvalid("manifest.json of the archive lists too many images")
+    for item in items:
         entry = an_object(item, "an image in manifest.json")
         name = a_string(entry.get("Config"), "Config in manifest.json")
         if not name:
             raise ImageInvalid("an image in manifest.json has no Config")
         digest, blob = lookup(name)
+        if digest not in configs:
+            configs[digest] = parse_config(blob)
         found.append(
             Candidate(
                 config_id=digest,
-                config=parse_config(blob),
+                config=configs[digest],
                 names=strings(entry.get("RepoTags"), "RepoTags in manifest.json"),
                 layers=strings(entry.get("Layers"), "Layers in manifest.json"),
             )
@@ -88,18 +97,40 @@ def oci_candidates(raw: bytes, lookup: Lookup, arch: str) -> list[Candidate]:
         raise _other_platform({_platform(d) for d in descriptors}, arch)
     found = []
     missing = ""
+    manifests: dict[str, Candidate | None] = {}
     for descriptor in here:
         digest = a_string(descriptor.get("digest"), "the digest of a manifest")
         blob = lookup(digest)
         if blob is None:
             missing = digest
             continue
-        candidate = _manifest(parse_json(blob, f"the manifest {digest}"), digest, lookup)
+        check_size(_size(descriptor), len(blob), f"the manifest {digest}")
+        if digest not in manifests:
+            data = parse_json(blob, f"the manifest {digest}")
+            manifests[digest] = _manifest(data, digest, lookup)
+        candidate = manifests[digest]
         if candidate:
             found.append(dataclasses.replace(candidate, names=_names(descriptor)))
     if not found and missing:
         raise ImageInvalid(f"the archive lacks the manifest {missing}")
     return found
+
+
+def index_of(digest: str, raw: bytes) -> bytes:
+    """Return an index that lists just the manifest *raw*, whose digest is *digest*.
+
+    :raises ImageInvalid: when it is a manifest of docker's first schema, or none.
+    """
+    data = an_object(parse_json(raw, "the manifest"), "the manifest")
+    if data.get("schemaVersion") == 1:
+        raise ImageInvalid(
+            "the registry has the image in docker's first format only, which nothing reads any "
+            "more; push it again with a tool of today"
+        )
+    media = a_string(data.get("mediaType"), "the mediaType of the manifest") or MANIFESTS[0]
+    if media not in MANIFESTS or "config" not in data:
+        raise ImageInvalid(f"what the registry has there is no image ({media[:100]})")
+    return json.dumps({"manifests": [{"mediaType": media, "digest": digest}]}).encode()
 
 
 def choose(candidates: list[Candidate], arch: str, name: str | None) -> Candidate:
@@ -160,13 +191,13 @@ def _image_descriptors(index: dict[str, Any], lookup: Lookup) -> list[dict[str, 
             if _is_attestation(descriptor):
                 continue
             media = a_string(descriptor.get("mediaType"), "the mediaType of a descriptor")
-            if media in _INDEXES:
+            if media in INDEXES:
                 blob = lookup(digest)
                 if blob is not None and digest not in seen:
                     seen.add(digest)
                     what = f"the index {digest}"
                     pending.append((an_object(parse_json(blob, what), what), descriptor))
-            elif media in _MANIFESTS or not media:
+            elif media in MANIFESTS or not media:
                 annotations = {
                     **an_object(outer.get("annotations"), "annotations"),
                     **an_object(descriptor.get("annotations"), "annotations"),
@@ -214,8 +245,30 @@ def _manifest(data: Any, digest: str, lookup: Lookup) -> Candidate | None:
     blob = lookup(config_id)
     if blob is None:
         raise ImageInvalid(f"the archive lacks the image configuration {config_id[:100]}")
+    check_size(_size(config), len(blob), f"the image configuration {config_id}")
     layers = []
+    sizes = []
     for item in a_list(manifest.get("layers"), f"layers of the manifest {digest}"):
         layer = an_object(item, "a layer of the manifest")
         layers.append(a_string(layer.get("digest"), "the digest of a layer"))
-    return Candidate(config_id, parse_config(blob), (), tuple(layers))
+        sizes.append(_size(layer))
+    return Candidate(config_id, parse_config(blob), (), tuple(layers), tuple(sizes))
+
+
+def _size(descriptor: dict[str, Any]) -> int | None:
+    """Return the size that a descriptor claims, None where it has none."""
+    size = descriptor.get("size")
+    if size is None:
+        return None
+    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        raise ImageInvalid("a descriptor has a size that is no number of bytes")
+    return size
+
+
+def check_size(claimed: int | None, size: int, what: str) -> None:
+    """Refuse *what*, which has *size* bytes, where its descriptor claims otherwise.
+
+    :raises ImageInvalid: then; see descriptor.md of the OCI image specification, "size".
+    """
+    if claimed is not None and claimed != size:
+        raise ImageInvalid(f"{what} has the wrong size: expected {claimed} bytes, got {size}")

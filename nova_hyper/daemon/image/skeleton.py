@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 
 from nova_hyper.daemon.image.inode import Device, Directory, Symlink, Xattrs
+from nova_hyper.spec.errors import ImageInvalid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +39,14 @@ class Skeleton:
     hidden: set[bytes] = dataclasses.field(default_factory=set)
 
 
-def skeleton_of(root: Directory) -> Skeleton:
-    """Return the skeleton of a finished tree."""
+def skeleton_of(root: Directory, limit: int = 256 << 20) -> Skeleton:
+    """Return the skeleton of a finished tree.
+
+    :raises ImageInvalid: when its paths have more than *limit* bytes in sum: links may nest
+        directories more deeply than any path of the archive is long.
+    """
     found = Skeleton()
-    for path, directory in _walk(root):
+    for path, directory in _walk(root, limit):
         if directory.implied:
             found.implied.add(path)
         else:
@@ -61,13 +66,17 @@ def skeleton_of(root: Directory) -> Skeleton:
     return found
 
 
-def _walk(root: Directory) -> Iterator[tuple[bytes, Directory]]:
+def _walk(root: Directory, limit: int) -> Iterator[tuple[bytes, Directory]]:
     pending = [(b"", root)]
     while pending:
         path, directory = pending.pop()
         yield path, directory
         prefix = path + b"/" if path else b""
         for name, child in directory.children.items():
+            if isinstance(child, Directory | Symlink):
+                limit -= len(prefix) + len(name)
+                if limit < 0:
+                    raise ImageInvalid("the directories of a layer are nested too deeply")
             if isinstance(child, Directory):
                 pending.append((prefix + name, child))
 

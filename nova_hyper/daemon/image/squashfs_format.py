@@ -7,6 +7,7 @@ stored) << 16 | (offset in the block when unpacked).
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 
 from nova_hyper.daemon.image.inode import Device, Directory, Fifo, File, Inode, Symlink
@@ -46,10 +47,40 @@ _DIR_HEADER = struct.Struct("<III")
 _DIR_ENTRY = struct.Struct("<HhHH")
 
 DIR, REG, SYMLINK, BLKDEV, CHRDEV, FIFO = 1, 2, 3, 4, 5, 6
-_LONG = 7
+LONG = 7
 """What the extended type of an inode is above the basic one."""
 
-_XATTR_TYPES = ((b"user.", 0), (b"trusted.", 1), (b"security.", 2))
+XATTR_TYPES = ((b"user.", 0), (b"trusted.", 1), (b"security.", 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where the tables of an image are; bytes from its beginning."""
+
+    root: int
+    used: int
+    ids: int
+    xattrs: int
+    inodes: int
+    directories: int
+    exports: int
+
+    @classmethod
+    def of(cls, superblock: bytes) -> Layout:
+        """Return what a superblock says.
+
+        :raises ValueError: when it is none of ours.
+        """
+        try:
+            field = SUPERBLOCK.unpack(superblock)
+        except struct.error:
+            raise ValueError("no superblock") from None
+        found = cls(field[11], field[12], field[13], field[14], field[15], field[16], field[18])
+        if field[0] != MAGIC or field[3] != BLOCK_SIZE:
+            raise ValueError("no squashfs of ours")
+        if not SUPERBLOCK.size <= found.inodes <= found.directories <= found.used:
+            raise ValueError("impossible tables")
+        return found
 
 
 def basic_type(inode: Inode) -> int:
@@ -101,7 +132,7 @@ def pack_inode(inode: Inode, uid_index: int, gid_index: int, xattr: int) -> byte
         if long:
             body += _U32.pack(xattr)
     head = _COMMON.pack(
-        kind + _LONG if long else kind, inode.mode, uid_index, gid_index, inode.mtime, inode.number
+        kind + LONG if long else kind, inode.mode, uid_index, gid_index, inode.mtime, inode.number
     )
     return head + body
 
@@ -126,7 +157,7 @@ def pack_directory(
         kind = DIR
         body = _DIR.pack(block, inode.links, size, offset, parent)
     else:
-        kind = DIR + _LONG
+        kind = DIR + LONG
         body = _LDIR.pack(inode.links, size, block, parent, 0, offset, xattr)
     return _COMMON.pack(kind, inode.mode, uid_index, gid_index, inode.mtime, inode.number) + body
 
@@ -156,7 +187,7 @@ def pack_listing(children: list[tuple[bytes, Inode]]) -> bytes:
 
 def pack_xattr(name: bytes, value: bytes) -> bytes:
     """Return one extended attribute of the namespaces user, trusted or security."""
-    for prefix, kind in _XATTR_TYPES:
+    for prefix, kind in XATTR_TYPES:
         if name.startswith(prefix):
             short = name[len(prefix) :]
             return struct.pack("<HH", kind, len(short)) + short + _U32.pack(len(value)) + value

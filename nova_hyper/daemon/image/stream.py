@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from nova_hyper.spec.errors import ImageInvalid
@@ -15,6 +15,17 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return at most *size* bytes, and none at the end only."""
+
+
+class Chunks:
+    """What an iterable gives, as a readable."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+
+    def read(self, _size: int, /) -> bytes:
+        """Return the next chunk that has something in it, whatever the size; none at the end."""
+        return next((chunk for chunk in self._chunks if chunk), b"")
 
 
 class ByteStream:

@@ -51,6 +51,8 @@ _KINDS = {
 _HEADER = struct.Struct("100s8s8s8s12s12s9x100s6s66x8s8s155s12x")
 """name, mode, uid, gid, size, mtime, link, magic, major, minor, prefix."""
 _XATTR = b"SCHILY.xattr."
+_MAX_HELD = 2 * MAX_PAX
+"""Bytes of all the headers of one member: a long name, a long link and pax records."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -124,6 +126,7 @@ class TarReader:
         self._skip_data()
         long_name = long_link = b""
         pax: list[tuple[bytes, bytes]] = []
+        held = 0
         while True:
             block = self._stream.take_upto(BLOCK)
             if not block or block == _ZERO:
@@ -141,6 +144,9 @@ class TarReader:
                     name = printable(_text(block[:100]))
                     raise ImageInvalid(f"the tar header of {name} is malformed: {exc}") from None
             payload = self._header_payload(block)
+            held += BLOCK + len(payload)
+            if held > _MAX_HELD:
+                raise ImageInvalid("a file of the tar stream has too many headers")
             if flag in b"xX":
                 pax += parse_pax(payload)
             elif flag == ord("L"):

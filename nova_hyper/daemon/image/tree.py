@@ -37,6 +37,8 @@ _WHITEOUT = b".wh."
 _META = b".wh..wh."
 _OPAQUE = b".wh..wh..opq"
 _MAX_LINKS = 255
+_MAX_FOLLOWED = 20_000_000
+"""Steps on paths through symbolic links: one path may take half a million."""
 _MAX_MTIME = 0xFFFFFFFF
 _NAMESPACES = (b"user.", b"trusted.", b"security.")
 
@@ -60,6 +62,7 @@ class LayerTree:
         self.dropped_xattrs: set[bytes] = set()
         self._limits = limits
         self._names = 0
+        self._followed = 0
         self._xattrs: dict[Xattrs, Xattrs] = {}
         # The directory of the last entry: archives list a directory's files together.
         self._last_name: bytes | None = None
@@ -244,7 +247,13 @@ class LayerTree:
                     )
                 if child.target.startswith(b"/"):
                     del path[1:]
-                pending += [p for p in child.target.split(b"/")[::-1] if p not in (b"", b".")]
+                more = [p for p in child.target.split(b"/")[::-1] if p not in (b"", b".")]
+                pending += more
+                self._followed += len(more)
+                if self._followed > _MAX_FOLLOWED:
+                    raise ImageInvalid(
+                        "the paths of a layer lead through too many symbolic links in sum"
+                    )
             elif child is not None:
                 raise ImageInvalid(
                     f"{printable(member.name)} is below {printable(part)}, "

@@ -42,7 +42,7 @@ class Sink:
         return ""
 
     def convert(self, read, compression, what):
-        converted = convert_layer(read, compression, io.BytesIO(), LIMITS, None)
+        converted = convert_layer(read, compression, io.BytesIO(), io.BytesIO(), LIMITS, None)
         return converted.diff_id, converted.blob
 
 

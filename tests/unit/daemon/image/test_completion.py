@@ -14,7 +14,9 @@ from tests.unit.daemon.image.archives import D, F, S, tar_of
 
 def skeleton(*entries):
     read = io.BytesIO(tar_of(*entries)).read
-    return convert_layer(read, "", io.BytesIO(), Limits(unpacked=1 << 20), None).skeleton
+    return convert_layer(
+        read, "", io.BytesIO(), io.BytesIO(), Limits(unpacked=1 << 20), None
+    ).skeleton
 
 
 BASE = skeleton(
@@ -85,6 +87,6 @@ def test_the_layer_that_is_made_has_just_the_directories_and_is_always_the_same(
     tar = completion_tar({b"srv": attributes, b"srv/caf\xe9": WWW})
     assert tar == completion_tar({b"srv": attributes, b"srv/caf\xe9": WWW})
     read = io.BytesIO(tar).read
-    made = convert_layer(read, "", io.BytesIO(), Limits(unpacked=1), None).skeleton
+    made = convert_layer(read, "", io.BytesIO(), io.BytesIO(), Limits(unpacked=1), None).skeleton
     assert made.described == {b"srv": attributes, b"srv/caf\xe9": WWW}
     assert made.implied == {b""}

@@ -5,7 +5,7 @@ import pytest
 from nova_hyper.daemon.image.config import oci_architecture, parse_config
 from nova_hyper.daemon.image.digest import digest_in_name
 from nova_hyper.spec.errors import ImageInvalid
-from nova_hyper.spec.image import ImageConfig
+from nova_hyper.spec.image import Healthcheck, ImageConfig
 
 ID = "sha256:" + "a" * 64
 
@@ -60,6 +60,53 @@ def test_a_configuration_may_say_nothing(config):
 
 def test_a_command_may_be_a_plain_string_as_once_it_was():
     assert parse_config(raw({"Cmd": "/run"})).config.cmd == ("/run",)
+
+
+HEALTHCHECKS = {
+    "a command": ({"Test": ["CMD", "/ok", "-v"]}, Healthcheck(("CMD", "/ok", "-v"))),
+    "a shell line": (
+        {"Test": ["CMD-SHELL", "true || x"]},
+        Healthcheck(("CMD-SHELL", "true || x")),
+    ),
+    "times in nanoseconds": (
+        {
+            "Test": ["CMD", "/ok"],
+            "Interval": 1_500_000_000,
+            "Timeout": 2_000_000_000,
+            "StartPeriod": 3_000_000_000,
+            "Retries": 7,
+        },
+        Healthcheck(("CMD", "/ok"), 1.5, 2.0, 3.0, 7),
+    ),
+    "zeros, which are not said": (
+        {"Test": ["CMD", "/ok"], "Interval": 0, "Timeout": 0, "Retries": 0},
+        Healthcheck(("CMD", "/ok")),
+    ),
+    "one switched off": ({"Test": ["NONE"]}, None),
+    "an inherited one": ({"Test": []}, None),
+    "nothing": ({}, None),
+}
+
+
+@pytest.mark.parametrize(("data", "expected"), HEALTHCHECKS.values(), ids=HEALTHCHECKS)
+def test_a_healthcheck_is_read(data, expected):
+    assert parse_config(raw({"Healthcheck": data})).config.healthcheck == expected
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"Test": ["RUN", "x"]},
+        {"Test": ["CMD"]},
+        {"Test": ["CMD", "a\0b"]},
+        {"Test": "x"},
+        {"Test": ["CMD", "x"], "Interval": -1},
+        {"Test": ["CMD", "x"], "Retries": "3"},
+    ],
+)
+def test_a_healthcheck_that_cannot_be_is_refused(data):
+    with pytest.raises(ImageInvalid, match="Healthcheck"):
+        parse_config(raw({"Healthcheck": data}))
 
 
 BAD = {

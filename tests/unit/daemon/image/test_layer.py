@@ -27,7 +27,9 @@ TREE = tar_of(
 def convert(data, compression="", limits=LIMITS, level=1):
     out = io.BytesIO()
     blocks = ZstdBlocks(level) if level is not None else None
-    return convert_layer(io.BytesIO(data).read, compression, out, limits, blocks), out.getvalue()
+    read = io.BytesIO(data).read
+    converted = convert_layer(read, compression, out, io.BytesIO(), limits, blocks)
+    return converted, out.getvalue()
 
 
 def superblock(image):
@@ -137,7 +139,7 @@ def test_a_source_that_fails_is_not_hidden():
         raise ConnectionResetError("peer went away")
 
     with pytest.raises(ConnectionResetError):
-        convert_layer(read, "", io.BytesIO(), LIMITS, None)
+        convert_layer(read, "", io.BytesIO(), io.BytesIO(), LIMITS, None)
 
 
 def test_a_disk_that_fails_is_not_hidden_and_ends_the_threads():
@@ -149,4 +151,4 @@ def test_a_disk_that_fails_is_not_hidden_and_ends_the_threads():
 
     data = tar_of(*((f"f{n}", F, bytes([n + 1]) * 300_000) for n in range(50)))
     with pytest.raises(OSError, match="No space"):
-        convert_layer(io.BytesIO(data).read, "", Full(), LIMITS, None)
+        convert_layer(io.BytesIO(data).read, "", Full(), io.BytesIO(), LIMITS, None)

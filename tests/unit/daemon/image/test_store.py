@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from nova_hyper.daemon.image import atomic, import_session
+from nova_hyper.daemon.image.digest import chain_id
 from nova_hyper.daemon.image.store import ImageStore
 from nova_hyper.spec.errors import (
     DiskFull,
@@ -15,7 +16,6 @@ from nova_hyper.spec.errors import (
     ImageInUse,
     ImageInvalid,
     ImageNotFound,
-    ImageUnsuitable,
     InvalidRequest,
 )
 from tests.unit.daemon.image.archives import (
@@ -249,7 +249,7 @@ def test_all_compressions_of_a_layer_are_one_layer(store, how):
 def test_layers_that_are_here_are_not_converted_again(store, how, monkeypatch):
     archive = archive_of(oci_members([LAYER, UPPER], how))
     load(store, archive)
-    monkeypatch.setattr(import_session, "convert_layer", None)
+    monkeypatch.setattr(import_session.ImportSession, "files", None)
     assert load(store, archive)[1] is False
 
 
@@ -270,11 +270,11 @@ def test_empty_and_repeated_layers_are_left_out(store):
     assert [layer.diff_id for layer in image.layers] == [sha256(UPPER), sha256(LAYER)]
 
 
-def test_layers_below_an_opaque_root_are_left_out(store, tmp_path):
+def test_layers_below_an_opaque_root_are_kept_for_saving_but_not_mounted(store, tmp_path):
     top = tar_of((".wh..wh..opq", F, ""), ("only", F, ""))
     image, _ = load(store, docker_archive([LAYER, UPPER, top]))
     assert [layer.diff_id for layer in image.layers] == [sha256(top)]
-    assert len([name for name in files(tmp_path) if name.endswith(".squashfs")]) == 1
+    assert len([name for name in files(tmp_path) if name.endswith(".squashfs")]) == 3
 
 
 def test_implied_directories_get_the_attributes_of_the_layers_below(store):
@@ -285,11 +285,50 @@ def test_implied_directories_get_the_attributes_of_the_layers_below(store):
     assert (again, new) == (image, False)
 
 
-def test_too_many_layers_are_refused(tmp_path):
-    store = open_store(tmp_path, max_layers=1)
-    with pytest.raises(ImageUnsuitable, match="2 layers and this host takes 1"):
-        load(store, docker_archive([LAYER, UPPER]))
+MANY = [tar_of((f"f{n}", F, str(n))) for n in range(6)]
+
+
+def test_the_bottom_layers_of_too_many_are_merged(tmp_path):
+    store = open_store(tmp_path, max_layers=4)
+    image, _ = load(store, docker_archive(MANY))
+    assert len(image.layers) == 4
+    assert [layer.diff_id for layer in image.layers[1:]] == [sha256(tar) for tar in MANY[3:]]
+    assert image.layers[0].diff_id == chain_id([sha256(tar) for tar in MANY[:3]])
+    assert image.layers[0].unpacked_size == 3
+
+
+def test_images_share_what_was_merged_for_them(tmp_path):
+    store = open_store(tmp_path, max_layers=4)
+    one, _ = load(store, docker_archive(MANY))
+    made = store.layer_path(one.layers[0].diff_id).stat()
+    other, new = load(store, docker_archive(MANY, config={"Cmd": ["other"]}), "other")
+    assert new
+    assert other.layers == one.layers
+    assert store.layer_path(one.layers[0].diff_id).stat().st_mtime_ns == made.st_mtime_ns
+    store.delete(one.id)
+    assert store.layer_path(one.layers[0].diff_id).exists()
+    store.delete(other.id)
     assert files(tmp_path) == []
+
+
+def test_merging_leaves_room_for_a_layer_of_directories(tmp_path):
+    store = open_store(tmp_path, max_layers=3)
+    tars = [tar_of(("srv", D, "", {"mode": 0o700})), *MANY, tar_of(("srv/x", F, ""))]
+    image, _ = load(store, docker_archive(tars))
+    assert len(image.layers) == 3
+
+
+def test_one_disk_is_enough_for_any_image(tmp_path):
+    store = open_store(tmp_path, max_layers=1)
+    tars = [tar_of(("srv", D, "", {"mode": 0o700})), *MANY, tar_of(("srv/x", F, ""))]
+    image, _ = load(store, docker_archive(tars))
+    assert len(image.layers) == 1
+
+
+def test_layers_that_remove_each_other_are_no_layers(tmp_path):
+    store = open_store(tmp_path, max_layers=1)
+    with pytest.raises(ImageInvalid, match="the image is empty"):
+        load(store, docker_archive([tar_of(("a", F, "")), tar_of((".wh.a", F, ""))]))
 
 
 def test_an_image_larger_than_allowed_is_refused(tmp_path):
