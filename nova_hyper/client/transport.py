@@ -10,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import http.client
+import io
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import IO
 
 from nova_hyper.spec.errors import DaemonUnavailable
 
 _RETRY_SECONDS = 0.2
+_ERROR_STATUS = 400
 # How long hyperd may still convert what it has received, after the last byte of a stream.
 _STREAM_ANSWER_SECONDS = 1800.0
 
@@ -47,6 +50,16 @@ class Response:
     status: int
     body: bytes
     retried: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """An answer that lasts: *file* stands behind its headers, *release* closes it all."""
+
+    status: int
+    sock: socket.socket
+    file: IO[bytes]
+    release: Callable[[], None]
 
 
 class _Cut(Exception):
@@ -127,6 +140,46 @@ class Transport:
             ) from exc
         finally:
             connection.close()
+
+    def open(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Opened:
+        """Send a request whose answer lasts, and return once its headers are there.
+
+        :raises DaemonUnavailable: as for :meth:`request`; it is not sent twice.
+        """
+        connection = self._connect(self._request_timeout)
+        sock = connection.sock
+        try:
+            sent = {"Content-Type": "application/json"} if body is not None else {}
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, body=body, headers={**sent, **(headers or {})})
+            response = connection.getresponse()
+            if response.status >= _ERROR_STATUS:
+                return Opened(response.status, sock, io.BytesIO(response.read()), connection.close)
+            # From now on silence is no error: the pod may have nothing to say.
+            sock.settimeout(None)
+        except TimeoutError as exc:
+            connection.close()
+            raise self._too_slow() from exc
+        except (http.client.HTTPException, OSError) as exc:
+            connection.close()
+            raise DaemonUnavailable(
+                f"hyperd closed the connection to {self.path} ({exc}); see its log"
+            ) from exc
+        except BaseException:
+            connection.close()
+            raise
+
+        def release() -> None:
+            response.close()
+            connection.close()
+
+        return Opened(response.status, sock, response.fp, release)
 
     def _send_chunks(self, connection: UnixConnection, chunks: Iterable[bytes]) -> bool:
         """Return False when the daemon stopped reading."""

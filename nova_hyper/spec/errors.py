@@ -47,6 +47,12 @@ class PodNotFound(NotFound):
     code = "pod_not_found"
 
 
+class ContainerNotFound(NotFound):
+    """The pod has no container of that name."""
+
+    code = "container_not_found"
+
+
 class ImageNotFound(NotFound):
     """There is no image of that id or name on this host."""
 
@@ -58,6 +64,12 @@ class Conflict(HyperError):
 
     code = "conflict"
     status = 409
+
+
+class PodPaused(Conflict):
+    """The pod is paused, so that nothing in it can answer."""
+
+    code = "pod_paused"
 
 
 class PodExists(Conflict):
@@ -86,11 +98,65 @@ class ImageUnsuitable(HyperError):
     status = 422
 
 
+class PullRefused(HyperError):
+    """The host's configuration does not allow to pull from that registry."""
+
+    code = "pull_refused"
+    status = 403
+
+
+class RegistryDenied(HyperError):
+    """The registry wants other credentials, or any."""
+
+    code = "registry_denied"
+    status = 403
+
+
+class RegistryFailed(HyperError):
+    """The registry does not answer, does not have it, or answers with something wrong."""
+
+    code = "registry_failed"
+    status = 502
+
+
+class BootFileNotFound(NotFound):
+    """There is no kernel or ramdisk of that id or name on this host."""
+
+    code = "boot_file_not_found"
+
+
+class BootFileInUse(Conflict):
+    """A pod still boots the kernel or ramdisk."""
+
+    code = "boot_file_in_use"
+
+
+class BootFileInvalid(HyperError):
+    """It is no kernel or ramdisk that can be booted here."""
+
+    code = "boot_file_invalid"
+    status = 422
+
+
+class RegistryUnavailable(RegistryFailed):
+    """The registry does not answer now, but another try may succeed."""
+
+    code = "registry_unavailable"
+    status = 503
+
+
 class InsufficientMemory(HyperError):
     """The pod asks for more memory than the host has, or for less than a guest needs."""
 
     code = "insufficient_memory"
     status = 422
+
+
+class TooManyStreams(HyperError):
+    """As many long-lived calls as the configuration allows are under way."""
+
+    code = "too_many_streams"
+    status = 503
 
 
 class DiskFull(HyperError):
@@ -137,6 +203,13 @@ class HypervisorFailed(HyperError):
     """libvirt or QEMU refused an operation."""
 
     code = "hypervisor_failed"
+
+
+class SavedStateUnusable(HyperError):
+    """The saved memory of a suspended pod is damaged, or does not fit this host."""
+
+    code = "saved_state_unusable"
+    status = 422
 
 
 class DaemonUnavailable(HyperError):

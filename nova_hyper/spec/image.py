@@ -6,6 +6,21 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
+class Healthcheck:
+    """How an image tells whether its container is well; times in seconds.
+
+    ``test`` is as in the image: ``("CMD", argument, ...)``, or ``("CMD-SHELL", line)``
+    for the container's ``/bin/sh -c``.  Source: HEALTHCHECK of the Dockerfile reference.
+    """
+
+    test: tuple[str, ...]
+    interval_s: float = 30.0
+    timeout_s: float = 30.0
+    start_period_s: float = 0.0
+    retries: int = 3
+
+
+@dataclasses.dataclass(frozen=True)
 class ImageConfig:
     """The execution parameters of an image.
 
@@ -22,6 +37,7 @@ class ImageConfig:
     exposed_ports: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
+    healthcheck: Healthcheck | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,28 +5,28 @@ from __future__ import annotations
 import dataclasses
 import enum
 
+from nova_hyper.spec.boot import Boot
+from nova_hyper.spec.container import Container, ContainerStatus
+from nova_hyper.spec.disk import EphemeralDisk
 from nova_hyper.spec.nic import Dns, Nic
+from nova_hyper.spec.tuning import Tuning
+from nova_hyper.spec.volume import Volume
+
+
+class RestartPolicy(enum.StrEnum):
+    """What becomes of a container that ended by itself."""
+
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    NEVER = "never"
 
 
 @dataclasses.dataclass(frozen=True)
-class Container:
-    """One container of a pod.
+class HostAlias:
+    """A line of ``/etc/hosts``."""
 
-    ``image`` is an image id or name known to the host.  The other fields
-    override the image's configuration where they are not None: ``command``
-    replaces Entrypoint and ``args`` replaces Cmd (and as in Kubernetes and
-    Docker, ``command`` without ``args`` drops the image's Cmd).  ``env`` items
-    are ``KEY=value`` and come on top of the image's.
-    """
-
-    name: str
-    image: str
-    command: tuple[str, ...] | None = None
-    args: tuple[str, ...] | None = None
-    env: tuple[str, ...] = ()
-    user: str | None = None
-    working_dir: str | None = None
-    stop_signal: str | None = None
+    ip: str
+    names: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +34,12 @@ class PodSpec:
     """What a pod shall be.
 
     ``id`` is a UUID (the Nova instance's, under Nova); ``root_gib`` is the size
-    of the writable layer, 0 for a tmpfs; an image that unpacks to more than a
-    ``root_gib`` above 0 is refused.  ``labels`` are the creator's own.
+    of what all containers write, 0 for a tmpfs; an image that unpacks to more
+    than a ``root_gib`` above 0 is refused.  ``init_containers`` run one after
+    the other, each to its end, before ``containers`` start.
+    ``termination_grace_s`` is the time between the stop signal and SIGKILL,
+    None is the host's.  ``labels`` are the creator's own.  ``ephemerals`` are
+    disks beside the root, and ``swap_mib`` is the size of a disk for swap.
     """
 
     id: str
@@ -48,6 +52,21 @@ class PodSpec:
     nics: tuple[Nic, ...] = ()
     dns: Dns = dataclasses.field(default_factory=Dns)
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
+    init_containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    restart_policy: RestartPolicy = RestartPolicy.NEVER
+    termination_grace_s: float | None = None
+    sysctls: dict[str, str] = dataclasses.field(default_factory=dict)
+    host_aliases: tuple[HostAlias, ...] = ()
+    tuning: Tuning = dataclasses.field(default_factory=Tuning)
+    ephemerals: tuple[EphemeralDisk, ...] = ()
+    swap_mib: int = 0
+    boot: Boot = dataclasses.field(default_factory=Boot)
+
+    @property
+    def all_containers(self) -> tuple[Container, ...]:
+        """All containers in the order in which they start."""
+        return self.init_containers + self.containers
 
     def replaced(self, nics: tuple[Nic, ...] | None, dns: Dns | None) -> PodSpec:
         """Return this pod with other interfaces or resolver, where given."""
@@ -59,35 +78,25 @@ class PodSpec:
 
 
 class PodState(enum.StrEnum):
-    """The life of a pod: CREATING, READY, RUNNING, then STOPPED or CRASHED, and again."""
+    """The life of a pod: CREATING, READY, RUNNING, then STOPPED or CRASHED, and again.
+
+    A pod that runs may be PAUSED or SUSPENDED, and runs again afterwards.
+    """
 
     CREATING = "creating"
     """Its disks and domain are being made; hyperd finishes or removes it after a restart."""
     READY = "ready"
     """The micro-VM is up and its agent answers; no container has started yet."""
     RUNNING = "running"
+    PAUSED = "paused"
+    """The micro-VM's CPUs stand still, its memory is where it was."""
+    SUSPENDED = "suspended"
+    """The micro-VM's memory is a file, there is no micro-VM."""
     STOPPED = "stopped"
     """It was stopped, or its last container exited; ``exit_code`` says how."""
     CRASHED = "crashed"
     """The micro-VM died: a guest panic, or QEMU was killed."""
     DELETING = "deleting"
-
-
-class ContainerState(enum.StrEnum):
-    CREATED = "created"
-    RUNNING = "running"
-    EXITED = "exited"
-
-
-@dataclasses.dataclass(frozen=True)
-class ContainerStatus:
-    """``exit_code`` is 128 + signal number for a container that a signal ended."""
-
-    name: str
-    image: str
-    image_id: str
-    state: ContainerState
-    exit_code: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +111,8 @@ class Mark:
 class Pod:
     """A pod as it is now.
 
+    ``containers`` has those of ``spec.all_containers``, in their order.
+    ``exit_code`` is that of the first container that failed, or else 0.
     ``message`` says in one sentence why it is stopped or crashed; ``timeline``
     is of its latest start; ``created_at`` and ``started_at`` are Unix seconds.
     """

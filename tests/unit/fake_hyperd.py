@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from nova_hyper.spec import codec
+from nova_hyper.spec.boot import BootFile, BootFileKind
+from nova_hyper.spec.container import ContainerState, ContainerStatus
 from nova_hyper.spec.errors import (
+    BootFileInUse,
+    BootFileInvalid,
+    BootFileNotFound,
+    Conflict,
+    ContainerFailed,
+    ContainerNotFound,
     HyperError,
     ImageInUse,
     ImageInvalid,
     ImageNotFound,
+    InvalidRequest,
     PodExists,
     PodNotFound,
+    PodPaused,
+    PullRefused,
 )
 from nova_hyper.spec.event import Event, EventKind, EventPage
 from nova_hyper.spec.host import Cpu, Host, Version
 from nova_hyper.spec.image import Image, ImageConfig, Layer
+from nova_hyper.spec.log import LogLine
 from nova_hyper.spec.nic import Dns, Nic
-from nova_hyper.spec.pod import ContainerState, ContainerStatus, Pod, PodSpec, PodState
+from nova_hyper.spec.pod import Pod, PodSpec, PodState
+from nova_hyper.spec.stats import ContainerStats, NicStats, PodStats, Process, Top
+from nova_hyper.spec.stream import Terminal
+from tests.unit import programs
+from tests.unit.daemon.fakes import FakeStream
+from tests.unit.fake_power import FakePower
+from tests.unit.programs import FakeExec
 
 HOST = Host(
     hostname="hyper-1",
@@ -47,19 +67,28 @@ HOST = Host(
 NOT_AN_ARCHIVE = b"not an archive"
 
 
-class FakeHyperd:
+class FakeHyperd(FakePower):
     """``fail_next`` maps a method's name to the error that its next call raises."""
 
     def __init__(self) -> None:
         self.fail_next: dict[str, HyperError] = {}
         self.calls: list[str] = []
         self.imports: list[str] = []
+        self.registry: dict[str, bytes] = {}
         self.lost = False
         self._images: dict[str, Image] = {}
+        self._boot_files: dict[str, BootFile] = {}
         self._pods: dict[str, Pod] = {}
         self._events: list[Event] = []
         self._changed = threading.Condition()
         self._consoles: dict[str, bytes] = {}
+        self._logs: dict[str, list[LogLine]] = {}
+        self._clock = 0
+        self.signals: list[tuple[str, str | None, str]] = []
+        self.opened: list[tuple[str, dict[str, Any]]] = []
+        self.files = dict(programs.FILES)
+        self.archives: dict[str, bytes] = {}
+        self.received: list[tuple[str, bytes]] = []
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -102,6 +131,18 @@ class FakeHyperd:
             self._images[digest] = image
         return image
 
+    def pull(
+        self, ref: str, username: str | None = None, password: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Pull what is in ``registry``, by the name that the store gives it."""
+        self._called("pull")
+        name = ref if "/" in ref else f"docker.io/library/{ref}"
+        if name not in self.registry:
+            raise PullRefused(f"this host may not pull from {name.partition('/')[0]}")
+        image = self.import_image(name, [self.registry[name]])
+        yield {"event": "resolved", "name": name, "id": image.id, "layers": []}
+        yield {"event": "done", "image": codec.encode(image), "new": True}
+
     def images(self) -> tuple[Image, ...]:
         self._called("images")
         return tuple(self._images.values())
@@ -123,6 +164,44 @@ class FakeHyperd:
             self._images[image.id] = dataclasses.replace(image, names=names)
         else:
             del self._images[image.id]
+
+    # Kernels and ramdisks
+
+    def import_boot_file(self, name: str, kind: BootFileKind, chunks: Iterable[bytes]) -> BootFile:
+        data = b"".join(chunks)
+        self._called("import_boot_file")
+        self.imports.append(name)
+        if data.startswith(NOT_AN_ARCHIVE):
+            raise BootFileInvalid("it is no cpio archive (newc), compressed or not")
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        known = self._boot_files.get(digest)
+        names = tuple(dict.fromkeys((*(known.names if known else ()), name)))
+        file = BootFile(digest, names, kind, "cpio", len(data))
+        self._boot_files[digest] = file
+        return file
+
+    def boot_files(self) -> tuple[BootFile, ...]:
+        self._called("boot_files")
+        return tuple(self._boot_files.values())
+
+    def boot_file(self, ref: str) -> BootFile:
+        self._called("boot_file")
+        for file in self._boot_files.values():
+            if ref == file.id or ref in file.names:
+                return file
+        raise BootFileNotFound(f"there is no kernel or ramdisk {ref} on this host")
+
+    def delete_boot_file(self, ref: str) -> None:
+        self._called("delete_boot_file")
+        file = self.boot_file(ref)
+        names = tuple(name for name in file.names if name != ref)
+        if names and ref != file.id:
+            self._boot_files[file.id] = dataclasses.replace(file, names=names)
+            return
+        boots = [pod.spec.boot for pod in self._pods.values()]
+        if any(file.id in (boot.kernel, boot.ramdisk) for boot in boots):
+            raise BootFileInUse(f"a pod boots {ref}")
+        del self._boot_files[file.id]
 
     # Pods
 
@@ -157,6 +236,7 @@ class FakeHyperd:
         )
         pod = Pod(spec, PodState.READY, statuses, created_at=time.time(), qemu_pid=4242)
         self._consoles[spec.id] = b""
+        self._logs[spec.id] = []
         return self._update(pod, EventKind.CREATED)
 
     def pods(self) -> tuple[Pod, ...]:
@@ -175,8 +255,10 @@ class FakeHyperd:
     ) -> Pod:
         self._called("boot_pod")
         pod = self.pod(ref)
-        if pod.state in (PodState.READY, PodState.RUNNING):
+        if pod.state in (PodState.READY, PodState.RUNNING, PodState.PAUSED):
             return pod
+        if pod.state is PodState.SUSPENDED:
+            raise Conflict(f"pod {ref} is suspended; resume it, or stop it")
         spec = dataclasses.replace(
             pod.spec,
             nics=pod.spec.nics if nics is None else nics,
@@ -186,13 +268,17 @@ class FakeHyperd:
 
     def start_pod(self, ref: str) -> Pod:
         self._called("start_pod")
+        if self.pod(ref).state is PodState.PAUSED:
+            raise PodPaused(f"pod {ref} is paused; unpause it")
+        if self.pod(ref).state is PodState.SUSPENDED:
+            return self.resume_pod(ref)
         pod = self.boot_pod(ref)
         if pod.state is PodState.RUNNING:
             return pod
         running = tuple(
             dataclasses.replace(c, state=ContainerState.RUNNING) for c in pod.containers
         )
-        self._consoles[pod.spec.id] += b"hello\n"
+        self.write(pod.spec.id, b"hello\n")
         return self._update(
             pod,
             EventKind.STARTED,
@@ -216,6 +302,133 @@ class FakeHyperd:
     def console(self, ref: str, max_bytes: int) -> bytes:
         self._called("console")
         return self._consoles[self.pod(ref).spec.id][-max_bytes:]
+
+    def kill_pod(self, ref: str, signal: str, container: str | None = None) -> None:
+        self._called("kill_pod")
+        pod = self._running(ref, container)
+        self.signals.append((pod.spec.name, container, signal))
+
+    def stats(self, ref: str) -> PodStats:
+        self._called("stats")
+        pod = self._running(ref)
+        self._clock += 1_000_000_000
+        containers = tuple(
+            ContainerStats(c.name, cpu_ns=self._clock // 4, memory_bytes=1 << 20, pids=2)
+            for c in pod.containers
+        )
+        nics = tuple(NicStats(n.mac, rx_bytes=2048, tx_bytes=10) for n in pod.spec.nics)
+        return PodStats(self._clock, self._clock // 2, 32768, 16384, nics, containers)
+
+    def top(self, ref: str, container: str | None = None) -> Top:
+        self._called("top")
+        pod = self._running(ref, container)
+        process = Process(1, 0, "root", 2048, 61_500_000_000, "S", "/bin/sh -c web")
+        return Top(container or pod.containers[0].name, (process,))
+
+    def exec(
+        self,
+        ref: str,
+        argv: Sequence[str],
+        *,
+        container: str | None = None,
+        env: Sequence[str] = (),
+        user: str | None = None,
+        working_dir: str | None = None,
+        terminal: Terminal | None = None,
+        stdin: bool = False,
+    ) -> FakeExec:
+        self._called("exec")
+        self._running(ref, container)
+        args = {
+            "argv": list(argv),
+            "env": list(env),
+            "user": user,
+            "cwd": working_dir,
+            "tty": terminal and dataclasses.asdict(terminal),
+            "stdin": stdin,
+        }
+        return self._open("exec.start", args)
+
+    def attach(self, ref: str, container: str | None = None, stdin: bool = False) -> FakeExec:
+        self._called("attach")
+        pod = self.pod(ref)
+        if pod.state is not PodState.READY:
+            self._running(ref, container)
+        self._named(pod, container)
+        return self._open("container.attach", {"stdin": stdin})
+
+    def _open(self, op: str, args: dict[str, Any]) -> FakeExec:
+        self.opened.append((op, args))
+        if args.get("argv") == ["nothing"]:
+            raise ContainerFailed("container main: nothing: no such file")
+        return FakeExec(programs.serve(FakeStream(op, args), self.files))
+
+    def logs(
+        self,
+        ref: str,
+        *,
+        container: str | None = None,
+        since: float | None = None,
+        tail: int | None = None,
+        after: str | None = None,
+        follow: bool = False,
+    ) -> Iterator[LogLine]:
+        self._called("logs")
+        pod = self.pod(ref)
+        self._named(pod, container)
+        return self._lines(pod.spec.id, container, tail, int(after or 0), follow)
+
+    def _lines(
+        self, pod_id: str, container: str | None, tail: int | None, after: int, follow: bool
+    ) -> Iterator[LogLine]:
+        if tail is not None:
+            after = max(after, len(self._logs[pod_id]) - tail)
+        while True:
+            pod = self._pods.get(pod_id)
+            for line in self._logs[pod_id][after:]:
+                after += 1
+                if container in (None, line.container):
+                    yield line
+            if self.fail_next.get("lines"):
+                raise self.fail_next.pop("lines")
+            if not follow or pod is None or pod.state is not PodState.RUNNING:
+                return
+            with self._changed:
+                self._changed.wait(0.05)
+
+    def read_archive(self, ref: str, path: str, container: str | None = None) -> io.BytesIO:
+        self._called("read_archive")
+        self._running(ref, container)
+        path = path.removesuffix("/.")
+        if path in self.archives:
+            return io.BytesIO(self.archives[path])
+        if path not in self.files:
+            raise InvalidRequest(f"container main: {path}: no such file or directory")
+        return io.BytesIO(programs.tar_of(path, self.files[path]))
+
+    def write_archive(
+        self, ref: str, path: str, chunks: Iterable[bytes], container: str | None = None
+    ) -> None:
+        self._called("write_archive")
+        self._running(ref, container)
+        self.received.append((path, b"".join(chunks)))
+        if not self.received[-1][1].strip(b"no tar"):
+            raise InvalidRequest("it is no tar archive")
+
+    def _running(self, ref: str, container: str | None = None) -> Pod:
+        pod = self.pod(ref)
+        if pod.state is not PodState.RUNNING:
+            raise Conflict(f"pod {ref} does not run (it is {pod.state}); start it first")
+        self._named(pod, container)
+        return pod
+
+    @staticmethod
+    def _named(pod: Pod, container: str | None) -> None:
+        names = [c.name for c in pod.containers]
+        if container is not None and container not in names:
+            raise ContainerNotFound(
+                f"pod {pod.spec.name} has no container {container}; it has {', '.join(names)}"
+            )
 
     def events(self, after: int, wait: float) -> EventPage:
         self._called("events")
@@ -243,8 +456,20 @@ class FakeHyperd:
             self._changed.notify_all()
 
     def write(self, ref: str, data: bytes) -> None:
-        """A container of a pod writes to its stdout."""
-        self._consoles[self.pod(ref).spec.id] += data
+        """The first container of a pod writes to its stdout."""
+        pod = self.pod(ref)
+        self._consoles[pod.spec.id] += data
+        for content in data.splitlines(keepends=True):
+            whole = content.endswith(b"\n")
+            self.log(ref, pod.containers[0].name, content.removesuffix(b"\n"), whole=whole)
+
+    def log(
+        self, ref: str, container: str, content: bytes, stream: str = "stdout", whole: bool = True
+    ) -> None:
+        """A container of a pod writes a line."""
+        lines = self._logs[self.pod(ref).spec.id]
+        time_ = f"2026-01-01T00:00:{len(lines) % 60:02d}.000000000Z"
+        lines.append(LogLine(str(len(lines) + 1), time_, container, stream, whole, content))
 
     def _down(self, pod: Pod, kind: EventKind, state: PodState, exit_code: int | None) -> Pod:
         exited = tuple(

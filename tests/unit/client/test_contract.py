@@ -9,26 +9,45 @@ libvirt and the guests are fakes.
 from __future__ import annotations
 
 import dataclasses
+import io
+import tarfile
 import threading
 from types import SimpleNamespace
 
 import pytest
 
-from nova_hyper.client import HyperClient
+from nova_hyper.client import HyperClient, logs
 from nova_hyper.daemon.api.app import App
 from nova_hyper.daemon.api.handlers import Handlers
 from nova_hyper.daemon.api.server import Server
+from nova_hyper.daemon.api.stream_handlers import StreamHandlers
+from nova_hyper.daemon.api.streams import Streams
+from nova_hyper.daemon.image.registry.policy import RegistryPolicy
+from nova_hyper.daemon.image.registry.puller import Puller
 from nova_hyper.daemon.image.store import ImageStore
+from nova_hyper.spec.boot import Boot, BootFileKind
+from nova_hyper.spec.container import Container
 from nova_hyper.spec.errors import (
+    BootFileInUse,
+    BootFileInvalid,
+    BootFileNotFound,
+    Conflict,
+    ContainerNotFound,
+    DaemonUnavailable,
+    GuestFailed,
     ImageInUse,
     ImageInvalid,
     ImageNotFound,
+    InvalidRequest,
     PodExists,
     PodNotFound,
+    PodPaused,
 )
 from nova_hyper.spec.event import EventKind
 from nova_hyper.spec.nic import Dns, Nic, NicKind, Route
-from nova_hyper.spec.pod import Container, PodSpec, PodState
+from nova_hyper.spec.pod import PodSpec, PodState
+from nova_hyper.spec.stream import Terminal
+from tests.unit import programs
 from tests.unit.daemon import fakes
 from tests.unit.daemon.core import Core
 from tests.unit.daemon.image.archives import LAYER, UPPER, docker_archive
@@ -37,6 +56,8 @@ from tests.unit.unix_server import UnixServer, api_handler
 
 ARCHIVE = docker_archive([LAYER])
 OTHER = docker_archive([LAYER, UPPER])
+CPIO = b"070701" + bytes(100)
+BZIMAGE = bytes(0x1FE) + b"\x55\xaa\0\0HdrS" + bytes(11) + b"\x01" + bytes(512)
 NIC = Nic(
     mac="fa:16:3e:00:00:01",
     kind=NicKind.OVS,
@@ -49,12 +70,37 @@ NIC = Nic(
 )
 
 
+STATS = {
+    **{"uptime_ns": 4, "cpu_ns": 3, "mem_total_kib": 2, "mem_available_kib": 1, "nics": []},
+    "containers": [
+        {
+            **{"name": "main", "cpu_ns": 1, "memory_bytes": 2, "memory_max": None, "pids": 2},
+            **{"memory_peak": 3, "oom_kills": 0, "read_bytes": 0, "write_bytes": 0},
+        }
+    ],
+}
+TOP = {
+    "processes": [
+        {
+            **{"pid": 1, "ppid": 0, "user": "root", "rss_kib": 5, "cpu_ns": 6, "state": "S"},
+            "command": "web",
+        }
+    ]
+}
+
+
 class Memory:
     """The fake itself."""
 
     def __init__(self, directory):
         self.fake = FakeHyperd()
         self.hyperd = self.fake
+
+    def serve(self):
+        pass
+
+    def log(self, pod_id, container, content):
+        self.fake.log(pod_id, container, content)
 
     def exit(self, pod_id, code):
         self.fake.exit(pod_id, code)
@@ -83,6 +129,7 @@ class Daemon:
     """The client, and the daemon behind its own server; hypervisor and guests are fakes."""
 
     def __init__(self, directory):
+        self.files = dict(programs.FILES)
         hypervisor = fakes.FakeHypervisor()
         store = ImageStore(
             directory / "images", max_image_bytes=1 << 30, max_layers=16, arch="amd64"
@@ -94,11 +141,43 @@ class Daemon:
         self.core.monitor.reconcile()
         self.core.monitor.start()
         handlers = Handlers(
-            self.core.pods, store, self.core.events, lambda n: dataclasses.replace(HOST, pods=n)
+            self.core.pods,
+            self.core.sessions,
+            store,
+            self.core.events,
+            lambda n: dataclasses.replace(HOST, pods=n),
+            self.core.power,
+            self.core.boot_files,
+            store.usage,
         )
-        self.server = Server(App(handlers, 1 << 20), directory / "s", "", threads=4)
+        puller = Puller(store, RegistryPolicy(), "amd64", 1 << 30)
+        self.streams = Streams(8)
+        app = App(
+            handlers,
+            StreamHandlers(self.core.sessions, store, puller, self.core.commits),
+            self.streams,
+            1 << 20,
+        )
+        self.server = Server(app, directory / "s", "", threads=4)
         self.server.start()
         self.hyperd = HyperClient(str(directory / "s"), request_timeout=5, connect_timeout=0)
+
+    def serve(self):
+        """Have the guests' side of streams played, until the test ends."""
+        for agent in self.core.guests.agents.values():
+            agent.answers.setdefault("container.signal", {})
+            agent.answers.setdefault("pod.stats", STATS)
+            agent.answers.setdefault("container.top", TOP)
+            threading.Thread(target=self._serve, args=(agent,), daemon=True).start()
+
+    def _serve(self, agent):
+        while True:
+            programs.serve(agent.streams.get(), self.files)
+
+    def log(self, pod_id, container, content):
+        with self.core.repository.log(pod_id).open("ab") as file:
+            head = f"2026-01-01T00:00:00.000000000Z {container} stdout F "
+            file.write(head.encode() + content + b"\n")
 
     def exit(self, pod_id, code):
         session = self.core.session(pod_id)
@@ -111,6 +190,7 @@ class Daemon:
 
     def close(self):
         self.core.events.release()
+        self.streams.stop()
         self.server.stop()
         self.core.monitor.stop()
 
@@ -118,6 +198,7 @@ class Daemon:
 @pytest.fixture(params=[Memory, Socket, Daemon])
 def world(request, tmp_path, monkeypatch):
     monkeypatch.setattr("nova_hyper.daemon.pods.service._CUT_S", 0.01)
+    monkeypatch.setattr("nova_hyper.daemon.api.stream_handlers._FOLLOW_S", 0.02)
     monkeypatch.setattr("nova_hyper.daemon.pods.sandbox._POWER_OFF_S", 0.05)
     made = request.param(tmp_path)
     yield made
@@ -185,6 +266,41 @@ def test_an_image_in_use_stays(hyperd, spec):
     assert hyperd.image("glance:1")
 
 
+def test_a_ramdisk_is_kept_once_under_all_its_names(hyperd):
+    file = hyperd.import_boot_file("glance:r", BootFileKind.RAMDISK, iter([CPIO[:4], CPIO[4:]]))
+    again = hyperd.import_boot_file("mine", BootFileKind.RAMDISK, [CPIO])
+    assert again.id == file.id
+    assert set(again.names) == {"glance:r", "mine"}
+    assert (again.kind, again.format, again.size) == (BootFileKind.RAMDISK, "cpio", len(CPIO))
+    assert hyperd.boot_files() == (hyperd.boot_file("mine"),)
+    hyperd.delete_boot_file("mine")
+    assert hyperd.boot_file(file.id).names == ("glance:r",)
+    hyperd.delete_boot_file("glance:r")
+    assert hyperd.boot_files() == ()
+    with pytest.raises(BootFileNotFound):
+        hyperd.delete_boot_file("glance:r")
+    with pytest.raises(BootFileNotFound):
+        hyperd.boot_file(file.id)
+
+
+def test_what_does_not_boot_is_refused(hyperd):
+    with pytest.raises(BootFileInvalid, match="cpio"):
+        hyperd.import_boot_file("bad", BootFileKind.RAMDISK, [NOT_AN_ARCHIVE])
+    assert hyperd.boot_files() == ()
+
+
+def test_what_a_pod_boots_stays(hyperd, spec):
+    file = hyperd.import_boot_file("glance:k", BootFileKind.KERNEL, [BZIMAGE])
+    hyperd.create_pod(dataclasses.replace(spec, boot=Boot(kernel=file.id)))
+    with pytest.raises(BootFileInUse):
+        hyperd.delete_boot_file("glance:k")
+    with pytest.raises(BootFileInUse):
+        hyperd.delete_boot_file(file.id)
+    assert hyperd.boot_file("glance:k").id == file.id
+    hyperd.delete_pod(spec.id)
+    hyperd.delete_boot_file(file.id)
+
+
 def test_a_created_pod_is_ready_and_has_started_nothing(hyperd, spec):
     pod = hyperd.create_pod(spec)
     assert pod.state is PodState.READY
@@ -209,6 +325,80 @@ def test_a_pod_starts_stops_and_starts_again(hyperd, spec):
     assert hyperd.stop_pod(spec.id, force=True).state is PodState.STOPPED
     assert hyperd.boot_pod(spec.id).state is PodState.READY
     assert hyperd.start_pod(spec.id).state is PodState.RUNNING
+
+
+def test_a_pod_that_runs_pauses_and_goes_on(hyperd, spec):
+    hyperd.create_pod(spec)
+    with pytest.raises(Conflict, match="does not run"):
+        hyperd.pause_pod(spec.id)
+    with pytest.raises(Conflict, match="not paused"):
+        hyperd.unpause_pod(spec.id)
+    hyperd.start_pod(spec.id)
+    for _ in range(2):
+        assert hyperd.pause_pod(spec.id).state is PodState.PAUSED
+    for call in (hyperd.start_pod, hyperd.suspend_pod, hyperd.crash_pod):
+        with pytest.raises(PodPaused):
+            call(spec.id)
+    for _ in range(2):
+        assert hyperd.unpause_pod(spec.id).state is PodState.RUNNING
+    assert [e.kind for e in hyperd.events(2, 5).events] == [EventKind.PAUSED, EventKind.UNPAUSED]
+
+
+def test_a_pod_that_runs_is_suspended_and_resumes_with_other_nics(hyperd, spec):
+    hyperd.create_pod(spec)
+    for call in (hyperd.suspend_pod, hyperd.resume_pod):
+        with pytest.raises(Conflict):
+            call(spec.id)
+    hyperd.start_pod(spec.id)
+    for _ in range(2):
+        pod = hyperd.suspend_pod(spec.id)
+        assert (pod.state, pod.qemu_pid) == (PodState.SUSPENDED, None)
+    with pytest.raises(Conflict, match="suspended"):
+        hyperd.boot_pod(spec.id)
+    nic = dataclasses.replace(NIC, bridge="br-other")
+    pod = hyperd.resume_pod(spec.id, (nic,), Dns(("10.0.0.9",)), paused=True)
+    assert (pod.state, pod.spec.nics) == (PodState.PAUSED, (nic,))
+    assert pod.spec.dns.nameservers == ("10.0.0.9",)
+    assert hyperd.unpause_pod(spec.id).state is PodState.RUNNING
+    hyperd.suspend_pod(spec.id)
+    for _ in range(2):
+        assert hyperd.resume_pod(spec.id).state is PodState.RUNNING
+
+
+def test_a_suspended_pod_starts_where_it_was_and_stops_for_good(hyperd, spec):
+    hyperd.create_pod(spec)
+    hyperd.start_pod(spec.id)
+    hyperd.suspend_pod(spec.id)
+    assert hyperd.start_pod(spec.id).state is PodState.RUNNING
+    hyperd.suspend_pod(spec.id)
+    assert hyperd.stop_pod(spec.id).state is PodState.STOPPED
+    with pytest.raises(Conflict, match="not suspended"):
+        hyperd.resume_pod(spec.id)
+
+
+def test_a_pod_that_is_made_to_panic_crashes(hyperd, spec):
+    hyperd.create_pod(spec)
+    hyperd.start_pod(spec.id)
+    last = hyperd.events(-1, 0).last
+    hyperd.crash_pod(spec.id)
+    # libvirt would tell; nobody does here.
+    hyperd.stop_pod(spec.id, force=True)
+    with pytest.raises(Conflict, match="does not run"):
+        hyperd.crash_pod(spec.id)
+    assert hyperd.events(last, 5).events
+
+
+def test_a_pod_that_is_up_is_counted(hyperd, spec):
+    hyperd.create_pod(spec)
+    hyperd.start_pod(spec.id)
+    found = hyperd.diagnostics(spec.id)
+    assert [cpu.time_ns for cpu in found.cpus] == [5_000_000]
+    assert found.memory.maximum_mib == 64
+    assert (found.disks[0].serial, found.disks[0].read_bytes) == ("l0", 4096)
+    assert (found.nics[0].mac, found.nics[0].tx_bytes) == (NIC.mac, 200)
+    hyperd.stop_pod(spec.id, force=True)
+    with pytest.raises(Conflict, match="is not up"):
+        hyperd.diagnostics(spec.id)
 
 
 def test_booting_replaces_the_nics_of_a_stopped_pod(hyperd, spec):
@@ -236,6 +426,166 @@ def test_the_console_is_the_end_of_the_output_byte_for_byte(hyperd, world, spec)
     hyperd.start_pod(spec.id)
     world.write(spec.id, b"\xff\x00end")
     assert hyperd.console(spec.id, 5) == b"\xff\x00end"
+
+
+@pytest.fixture
+def running(hyperd, world, spec):
+    hyperd.create_pod(spec)
+    hyperd.start_pod(spec.id)
+    world.serve()
+    return spec.id
+
+
+def output(session):
+    with session:
+        return list(session), session.exit_code
+
+
+def test_a_command_gives_its_output_and_its_exit_code(hyperd, running):
+    assert output(hyperd.exec(running, ["echo", "a", "b"])) == ([(1, b"a b\n")], 0)
+    assert output(hyperd.exec(running, ["complain"])) == ([(2, b"no\n")], 3)
+
+
+def test_a_command_takes_input_sizes_and_signals(hyperd, running):
+    session = hyperd.exec(running, ["cat"], container="main", stdin=True)
+    session.write(b"x" * 70_000)
+    session.write(b"y")
+    session.end_input()
+    parts, code = output(session)
+    assert b"".join(data for _to, data in parts) == b"x" * 70_000 + b"y"
+    assert code == 0
+    session = hyperd.exec(running, ["size"], terminal=Terminal(24, 80))
+    session.resize(Terminal(50, 132))
+    assert b"".join(data for _to, data in output(session)[0]) == b"24 80\n50 132\n"
+    session = hyperd.exec(running, ["trap"])
+    session.signal("SIGTERM")
+    assert output(session) == ([(1, b"SIGTERM")], 143)
+
+
+def test_a_command_in_a_guest_that_is_lost_is_an_error(hyperd, running):
+    with pytest.raises(GuestFailed):
+        output(hyperd.exec(running, ["die"]))
+
+
+def test_hanging_up_may_be_done_twice(hyperd, running):
+    session = hyperd.exec(running, ["sleep"])
+    session.close()
+    session.close()
+
+
+def test_attach_gives_what_the_container_prints(hyperd, running):
+    assert output(hyperd.attach(running)) == ([(1, b"hello\n")], 4)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda hyperd, ref, name: hyperd.exec(ref, ["echo"], container=name),
+        lambda hyperd, ref, name: hyperd.attach(ref, name),
+        lambda hyperd, ref, name: hyperd.read_archive(ref, "/etc/hosts", name),
+        lambda hyperd, ref, name: hyperd.write_archive(ref, "/tmp", [b""], name),
+        lambda hyperd, ref, name: hyperd.top(ref, name),
+        lambda hyperd, ref, name: hyperd.kill_pod(ref, "HUP", name),
+        lambda hyperd, ref, name: hyperd.logs(ref, container=name),
+    ],
+)
+def test_a_container_that_is_not_there_is_named(hyperd, running, call):
+    with pytest.raises(ContainerNotFound, match="has no container db; it has main"):
+        call(hyperd, running, "db")
+    with pytest.raises(PodNotFound):
+        call(hyperd, "no-such-pod", None)
+
+
+def test_what_needs_a_running_pod_says_so(hyperd, running):
+    hyperd.stop_pod(running)
+    for call in (
+        lambda: hyperd.exec(running, ["echo"]),
+        lambda: hyperd.attach(running),
+        lambda: hyperd.stats(running),
+        lambda: hyperd.top(running),
+        lambda: hyperd.kill_pod(running, "HUP"),
+        lambda: hyperd.read_archive(running, "/etc/hosts"),
+        lambda: hyperd.write_archive(running, "/tmp", []),
+    ):
+        with pytest.raises(Conflict, match="start it first"):
+            call()
+
+
+def test_logs_are_lines_and_go_on_after_one(hyperd, world, running):
+    for number in range(5):
+        world.log(running, "main", b"%d" % number)
+    every = [line for line in hyperd.logs(running) if line.content != b"hello"]
+    assert [line.content for line in every] == [b"0", b"1", b"2", b"3", b"4"]
+    rest = list(hyperd.logs(running, after=every[2].position))
+    assert rest == every[3:]
+    assert list(hyperd.logs(running, tail=2)) == every[3:]
+    assert list(hyperd.logs(running, container="main", tail=1)) == every[4:]
+
+
+def test_following_ends_with_the_pod(hyperd, world, running):
+    lines = hyperd.logs(running, follow=True, tail=0)
+    timer = threading.Timer(0.1, lambda: world.log(running, "main", b"late"))
+    timer.start()
+    assert next(lines).content == b"late"
+    hyperd.stop_pod(running, force=True)
+    assert list(lines) == []
+    timer.join()
+
+
+def test_a_follower_goes_on_where_a_daemon_left_off(hyperd, world, running, monkeypatch):
+    monkeypatch.setattr("nova_hyper.client.logs._PAUSE_SECONDS", 0)
+    world.log(running, "main", b"1")
+    real, breaks = hyperd.logs, []
+
+    def broken(ref, **wanted):
+        monkeypatch.setattr(hyperd, "logs", real)
+        yield next(line for line in real(ref) if line.content == b"1")
+        world.log(running, "main", b"2")
+        hyperd.stop_pod(running, force=True)
+        raise DaemonUnavailable("gone")
+
+    monkeypatch.setattr(hyperd, "logs", broken)
+    lines = list(logs.follow(hyperd, running, on_break=breaks.append))
+    assert [line.content for line in lines] == [b"1", b"2"]
+    assert len(breaks) == 1
+
+
+def test_a_pod_that_is_removed_while_the_daemon_is_away_has_ended(
+    hyperd, world, running, monkeypatch
+):
+    monkeypatch.setattr("nova_hyper.client.logs._PAUSE_SECONDS", 0)
+    real = hyperd.logs
+
+    def broken(ref, **wanted):
+        monkeypatch.setattr(hyperd, "logs", real)
+        hyperd.delete_pod(running)
+        raise DaemonUnavailable("gone")
+        yield
+
+    monkeypatch.setattr(hyperd, "logs", broken)
+    assert list(logs.follow(hyperd, running)) == []
+    with pytest.raises(PodNotFound):
+        list(logs.follow(hyperd, running))
+
+
+def test_a_file_comes_as_tar_and_goes_as_tar(hyperd, running):
+    body = hyperd.read_archive(running, "/etc/hosts")
+    data = b""
+    while part := body.read(1000):
+        data += part
+    body.close()
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert tar.extractfile("hosts").read() == b"127.0.0.1 localhost\n"
+    hyperd.write_archive(running, "/tmp", [data[:700], data[700:]])
+    with pytest.raises(InvalidRequest, match="no tar"):
+        hyperd.write_archive(running, "/tmp", [b"no tar" * 200])
+
+
+def test_stats_and_processes_are_of_the_containers(hyperd, running):
+    assert [c.name for c in hyperd.stats(running).containers] == ["main"]
+    top = hyperd.top(running, "main")
+    assert (top.container, top.processes[0].pid) == ("main", 1)
+    assert hyperd.kill_pod(running, "SIGHUP") is None
 
 
 def test_events_come_in_order_and_go_on_after_a_number(hyperd, world, spec):

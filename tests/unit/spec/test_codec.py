@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from nova_hyper.spec import codec
+from nova_hyper.spec.container import Container
 from nova_hyper.spec.event import EventPage
 from nova_hyper.spec.image import ImageConfig, Layer
 from nova_hyper.spec.nic import Dns, Nic, NicKind
-from nova_hyper.spec.pod import Container, Mark, Pod, PodSpec, PodState
+from nova_hyper.spec.pod import Mark, Pod, PodSpec, PodState
 from tests.unit.daemon.api.test_document import EXAMPLES
 
 VALUES = [value for values in EXAMPLES.values() for value in values]
