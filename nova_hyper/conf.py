@@ -38,6 +38,13 @@ HYPERD_API: list[cfg.Opt] = [
         help="Requests served at once. A client that waits for events holds one.",
     ),
     cfg.IntOpt(
+        "max_streams",
+        default=64,
+        min=1,
+        help="Calls that last and are served at once: exec, attach, logs, copies, pulls, "
+        "saves, commits. Each has a thread or two of its own, beside those of 'threads'.",
+    ),
+    cfg.IntOpt(
         "max_body_mib", default=4, min=1, help="Largest JSON request, in MiB (archives are not)."
     ),
 ]
@@ -107,6 +114,12 @@ HYPERD_GUEST: list[cfg.Opt] = [
         min=1,
         help="Seconds that the agent has for one request.",
     ),
+    cfg.IntOpt(
+        "max_boot_file_mib",
+        default=512,
+        min=1,
+        help="Largest kernel or ramdisk that users may bring, in MiB.",
+    ),
 ]
 
 HYPERD_IMAGE: list[cfg.Opt] = [
@@ -122,7 +135,71 @@ HYPERD_IMAGE: list[cfg.Opt] = [
         default=16,
         min=1,
         max=128,
-        help="Layers attached as disks of their own; images with more are refused.",
+        help="Layers attached as disks of their own. Of images with more the bottom ones are "
+        "merged into one, which takes room on disk beside them.",
+    ),
+    cfg.ListOpt(
+        "allowed_registries",
+        default=[],
+        help="Registries that images may be pulled from: hosts with an optional port, with or "
+        "without the beginning of a repository (docker.io, quay.io/prometheus, "
+        "registry.example.org:5000), or * for any. Empty: pulling is refused. Whoever may use "
+        "the socket, and whoever may start servers whose manifests name images, makes this host "
+        "connect to these.",
+    ),
+    cfg.ListOpt(
+        "insecure_registries",
+        default=[],
+        help="Registries of this very host (localhost:5000, 127.0.0.1:5000) that are spoken to "
+        "over plain HTTP. They have to be allowed besides.",
+    ),
+    cfg.StrOpt(
+        "registry_ca_directory",
+        default="/etc/containers/certs.d",
+        help="Directory with a directory for each registry whose certificate the system does not "
+        "trust by itself, named HOST or HOST:PORT: files ending in .crt there are authorities, "
+        "one ending in .cert is, with its .key, the certificate that this host shows.",
+    ),
+    cfg.StrOpt(
+        "registry_auth_file",
+        default="",
+        help="File of user names and passwords for registries, as docker login and podman login "
+        "write it (config.json, auth.json). It is used where a request brings none. Credential "
+        "helpers are not run.",
+    ),
+    cfg.IntOpt(
+        "parallel_downloads",
+        default=3,
+        min=1,
+        max=16,
+        help="Layers of one image that are downloaded at the same time.",
+    ),
+    cfg.StrOpt(
+        "import_user",
+        default="hyper-import",
+        help="User of the processes that read images, which are confined besides. It owns no "
+        "file and runs nothing else. Where there is none, they run as nobody.",
+    ),
+    cfg.IntOpt(
+        "import_memory_mib",
+        default=1536,
+        min=256,
+        help="Most memory that reading an image takes, in MiB. It depends on the number of files "
+        "in a layer and the length of their names, not on their size.",
+    ),
+    cfg.IntOpt(
+        "import_cpu_seconds",
+        default=3600,
+        min=1,
+        help="Most seconds of processor time that reading an image takes, of all processors "
+        "together.",
+    ),
+    cfg.IntOpt(
+        "import_stall_timeout",
+        default=120,
+        min=1,
+        help="Seconds without any progress after which the reading of an image is given up. The "
+        "time that the sender takes does not count.",
     ),
 ]
 
@@ -135,6 +212,31 @@ HYPERD_POD: list[cfg.Opt] = [
     ),
     cfg.IntOpt(
         "event_log_size", default=10000, min=100, help="Events kept for clients that were away."
+    ),
+    cfg.StrOpt(
+        "seccomp_profile",
+        default="/usr/share/containers/seccomp.json",
+        help="The profile of containers that ask for RuntimeDefault, in the format of docker and "
+        "podman.",
+    ),
+    cfg.StrOpt(
+        "crash_dump_directory",
+        default="$state_dir/dumps",
+        help="Directory of the crash dumps that Nova's trigger_crash_dump asks for.",
+    ),
+    cfg.IntOpt(
+        "max_crash_dumps",
+        default=4,
+        min=0,
+        help="Crash dumps kept; the oldest are removed for new ones. 0 keeps none, and refuses "
+        "to trigger one.",
+    ),
+    cfg.IntOpt(
+        "max_crash_dump_mib",
+        default=16384,
+        min=32,
+        help="Room for all crash dumps together, in MiB. Those of pods with more memory than this "
+        "are refused.",
     ),
 ]
 

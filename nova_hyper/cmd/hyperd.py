@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -69,6 +70,7 @@ def main() -> None:
         sys.exit(f"hyperd: {exc}")
     LOG.info("hyperd %s serves %s", version.release(), conf.api.socket)
     _tell_systemd("READY=1")
+    _give_back_memory()
     # In short waits: the kernel may give the signal to another thread, and Python's handler runs
     # in this one only, when it next does something.
     while not stop.wait(_SIGNAL_CHECK_S):
@@ -90,6 +92,13 @@ def _use_little_memory() -> None:
     """
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def _give_back_memory() -> None:
+    """Return to the system what only the start needed; see malloc_trim(3)."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tell_systemd(state: str) -> None:

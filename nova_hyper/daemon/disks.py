@@ -1,15 +1,19 @@
-"""The writable disks of pods: sparse files with an ext4 file system."""
+"""The writable disks of pods: sparse files with an ext4 file system, or for swap."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+from nova_hyper.daemon import swap
 from nova_hyper.spec.errors import DiskFull, HyperError
 
 _GIB = 1024**3
+_MIB = 1024**2
 _MKFS_S = 60
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # The file is new, so what mkfs would zero is zero already: 10 ms for 100 GiB. No reserved blocks,
@@ -30,22 +34,22 @@ class Disks:
         :raises HyperError: when mkfs.ext4 fails.
         :raises OSError: when the file cannot be made for another reason.
         """
-        try:
-            with path.open("wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                file.truncate(size_gib * _GIB)
+        with _made(path, owner, f"{size_gib} GiB"):
+            _sparse(path, size_gib * _GIB)
             self._format(path, size_gib)
-            if owner:
-                uid, _, gid = owner.partition(":")
-                os.chown(path, int(uid), int(gid))
-        except BaseException as exc:
-            path.unlink(missing_ok=True)
-            if isinstance(exc, OSError) and exc.errno in _NO_ROOM:
-                raise DiskFull(
-                    f"no room for the pod's disk of {size_gib} GiB in {path.parent}; free "
-                    "space on the host or use another one"
-                ) from exc
-            raise
+
+    def create_swap(self, path: Path, size_mib: int, owner: str) -> None:
+        """Make a swap area of *size_mib* MiB at *path*, for QEMU's *owner* (``uid:gid``).
+
+        Nothing is left behind on failure.
+
+        :raises DiskFull: when the host's disk has no room for it.
+        :raises OSError: when the file cannot be made for another reason.
+        """
+        with _made(path, owner, f"{size_mib} MiB"):
+            _sparse(path, size_mib * _MIB)
+            with path.open("r+b") as file:
+                file.write(swap.header(size_mib * _MIB))
 
     @staticmethod
     def _format(path: Path, size_gib: int) -> None:
@@ -65,3 +69,27 @@ class Disks:
         raise HyperError(
             f"mkfs.ext4 could not make a disk of {size_gib} GiB: {made.stderr.strip()}"
         )
+
+
+@contextlib.contextmanager
+def _made(path: Path, owner: str, size: str) -> Iterator[None]:
+    """Give what the body makes at *path* to its owner, or remove it."""
+    try:
+        yield
+        if owner:
+            uid, _, gid = owner.partition(":")
+            os.chown(path, int(uid), int(gid))
+    except BaseException as exc:
+        path.unlink(missing_ok=True)
+        if isinstance(exc, OSError) and exc.errno in _NO_ROOM:
+            raise DiskFull(
+                f"no room for the pod's disk of {size} in {path.parent}; free space on the host "
+                "or use another one"
+            ) from exc
+        raise
+
+
+def _sparse(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.truncate(size)

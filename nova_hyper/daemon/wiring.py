@@ -16,24 +16,37 @@ from oslo_config import cfg
 from nova_hyper.daemon.api.app import App
 from nova_hyper.daemon.api.handlers import Handlers
 from nova_hyper.daemon.api.server import Server
+from nova_hyper.daemon.api.stream_handlers import StreamHandlers
+from nova_hyper.daemon.api.streams import Streams
 from nova_hyper.daemon.disks import Disks
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.guest import assets
+from nova_hyper.daemon.guest.bootfiles import BootFileStore
 from nova_hyper.daemon.guest.channel import AgentChannel
 from nova_hyper.daemon.guest.reactor import Reactor
 from nova_hyper.daemon.hypervisor.adapter import LibvirtHypervisor
 from nova_hyper.daemon.hypervisor.connection import Connection
 from nova_hyper.daemon.hypervisor.domain import pod_id_of
 from nova_hyper.daemon.hypervisor.facts import Facts
+from nova_hyper.daemon.hypervisor.firmware import placed
 from nova_hyper.daemon.hypervisor.probe import Probe, Verdict
+from nova_hyper.daemon.image.config import oci_architecture
+from nova_hyper.daemon.image.import_worker import WorkerSettings
+from nova_hyper.daemon.image.registry.policy import RegistryPolicy
+from nova_hyper.daemon.image.registry.puller import Puller
 from nova_hyper.daemon.image.store import ImageStore
 from nova_hyper.daemon.platform import HostPlatform
+from nova_hyper.daemon.pods.commit import Commits
+from nova_hyper.daemon.pods.dumps import Dumps
 from nova_hyper.daemon.pods.monitor import Monitor
+from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
 from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.pods.service import Pods
+from nova_hyper.daemon.pods.sessions import Sessions
 from nova_hyper.daemon.ports import GuestSession
+from nova_hyper.daemon.usage import HostUsage
 from nova_hyper.spec.errors import Conflict, GuestMissing, HyperError
 
 LOG = logging.getLogger(__name__)
@@ -113,6 +126,15 @@ class Daemon:
             max_image_bytes=conf.image.max_image_gib * _GIB,
             max_layers=conf.image.max_layer_disks,
             arch=self._platform.arch(),
+            workers=WorkerSettings(
+                user=conf.image.import_user,
+                memory_mib=conf.image.import_memory_mib,
+                cpu_s=conf.image.import_cpu_seconds,
+                stall_s=conf.image.import_stall_timeout,
+            ),
+        )
+        boot_files = BootFileStore(
+            state / "boot", conf.guest.max_boot_file_mib * _MIB, self._registry.boot_files
         )
         disks = Disks()
         sandboxes = Sandboxes(
@@ -123,6 +145,7 @@ class Daemon:
             guests,
             self._platform,
             guest,
+            boot_files,
             settings,
         )
         self._pods = Pods(
@@ -135,14 +158,57 @@ class Daemon:
             self._events,
             settings,
         )
-        self._monitor = Monitor(self._registry, repository, sandboxes, hypervisor, self._pods)
+        power = Power(
+            self._pods,
+            sandboxes,
+            hypervisor,
+            repository,
+            self._events,
+            Dumps(
+                Path(conf.pod.crash_dump_directory),
+                conf.pod.max_crash_dumps,
+                conf.pod.max_crash_dump_mib,
+            ),
+            guest,
+        )
+        self._monitor = Monitor(
+            self._registry, repository, sandboxes, hypervisor, self._pods, power
+        )
         for pod in repository.load():
             self._registry.add(pod)
+        self._images.owner_name = self._registry.name_of
         self._images.retain({entry.id for entry in self._registry})
         self._images.collect()
-        handlers = Handlers(self._pods, self._images, self._events, self._platform.describe)
+        sessions = Sessions(self._registry, repository, sandboxes, self._pods)
+        handlers = Handlers(
+            self._pods,
+            sessions,
+            self._images,
+            self._events,
+            self._platform.describe,
+            power,
+            boot_files,
+            HostUsage(self._images.usage, self._registry, repository),
+        )
+        puller = Puller(
+            self._images,
+            _registries(conf),
+            oci_architecture(self._platform.arch()),
+            conf.image.max_image_gib * _GIB,
+        )
+        self._streams = Streams(conf.api.max_streams)
         self._server = Server(
-            App(handlers, conf.api.max_body_mib * _MIB),
+            App(
+                handlers,
+                StreamHandlers(
+                    sessions,
+                    self._images,
+                    puller,
+                    Commits(self._pods, sessions, sandboxes, self._images),
+                ),
+                self._streams,
+                conf.api.max_body_mib * _MIB,
+            ),
             Path(conf.api.socket),
             conf.api.socket_group,
             conf.api.threads,
@@ -161,6 +227,7 @@ class Daemon:
     def stop(self) -> None:
         """Stop serving; the pods go on."""
         self._events.release()
+        self._streams.stop()
         self._server.stop()
         self._connection.stop()
         self._monitor.stop()
@@ -180,7 +247,7 @@ class Daemon:
     def _domain_event(self, name: str) -> None:
         pod_id = pod_id_of(name, self._domain_prefix)
         if pod_id is not None:
-            self._monitor.notice(pod_id)
+            self._monitor.domain_changed(pod_id)
 
 
 def _check_length(runtime: Path) -> None:
@@ -193,14 +260,27 @@ def _check_length(runtime: Path) -> None:
         raise OSError(errno.ENAMETOOLONG, reason, str(runtime))
 
 
+def _registries(conf: cfg.ConfigOpts) -> RegistryPolicy:
+    auth_file = conf.image.registry_auth_file
+    return RegistryPolicy(
+        allowed=tuple(conf.image.allowed_registries),
+        insecure=tuple(conf.image.insecure_registries),
+        ca_directory=Path(conf.image.registry_ca_directory),
+        auth_file=Path(auth_file) if auth_file else None,
+        downloads=conf.image.parallel_downloads,
+    )
+
+
 def _settings(conf: cfg.ConfigOpts) -> Settings:
-    firmware = Path(conf.hypervisor.firmware) if conf.hypervisor.firmware else None
+    chosen = conf.hypervisor.firmware
+    firmware = placed(Path(chosen), Path(conf.state_dir) / "firmware") if chosen else None
     return Settings(
         boot_timeout=conf.hypervisor.boot_timeout,
         request_timeout=conf.guest.request_timeout,
         stop_timeout=conf.pod.stop_timeout,
         min_memory_mib=conf.hypervisor.min_memory_mib,
-        firmware=firmware if firmware is not None and firmware.exists() else None,
+        firmware=firmware,
+        seccomp_profile=Path(conf.pod.seccomp_profile),
     )
 
 

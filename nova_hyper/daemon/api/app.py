@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterable
 from typing import IO, Any
 
@@ -11,21 +10,34 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from nova_hyper.daemon.api import document
-from nova_hyper.daemon.api.handlers import Handlers
-from nova_hyper.spec.errors import HyperError, InvalidRequest, NotFound
-
-LOG = logging.getLogger(__name__)
+from nova_hyper.daemon.api import document, failure
+from nova_hyper.daemon.api.connection import TAKE, Upload
+from nova_hyper.daemon.api.handlers import Handlers, Json
+from nova_hyper.daemon.api.stream_handlers import StreamHandlers
+from nova_hyper.daemon.api.streams import Streams
+from nova_hyper.spec.errors import InvalidRequest, NotFound
 
 StartResponse = Callable[..., Any]
 
 
 class App:
-    """Routes requests by the OpenAPI document to the handler named like the operation."""
+    """Routes requests by the OpenAPI document to the handler named like the operation.
 
-    def __init__(self, handlers: Handlers, max_body: int) -> None:
+    An operation with ``x-stream: true`` has its connection and a thread for
+    itself, and is one of *streams*.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        stream_handlers: StreamHandlers,
+        streams: Streams,
+        max_body: int,
+    ) -> None:
         """*max_body* bounds JSON bodies, in bytes."""
         self._handlers = handlers
+        self._stream_handlers = stream_handlers
+        self._streams = streams
         self._max_body = max_body
         self._operations = {o.id: o for o in document.operations()}
         # A reference may hold slashes, percent-encoded or not; the longest static end wins.
@@ -44,21 +56,17 @@ class App:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """See PEP 3333."""
         response = self._answer(Request(environ, populate_request=False), environ)
-        return response(environ, start_response)
+        # Where the connection was taken, its thread answers.
+        return [] if response is None else response(environ, start_response)
 
-    def _answer(self, request: Request, environ: dict[str, Any]) -> Response:
+    def _answer(self, request: Request, environ: dict[str, Any]) -> Response | None:
         try:
             return self._route(request, environ)
-        except HyperError as exc:
-            if exc.status >= 500:
-                LOG.error("%s %s: %s", request.method, request.path, exc.message)
-            return _json(exc.to_wire(), exc.status)
-        except Exception:
-            LOG.exception("%s %s failed", request.method, request.path)
-            error = HyperError("hyperd failed in a way nobody foresaw; its log has the details")
+        except Exception as exc:
+            error = failure.told(exc, f"{request.method} {request.path}")
             return _json(error.to_wire(), error.status)
 
-    def _route(self, request: Request, environ: dict[str, Any]) -> Response:
+    def _route(self, request: Request, environ: dict[str, Any]) -> Response | None:
         try:
             operation_id, path = self._map.bind_to_environ(environ).match()
         except HTTPException as exc:
@@ -72,8 +80,17 @@ class App:
             body = self._body(request, operation)
             document.check_body(operation, body)
             arguments["body"] = body
-        elif operation.id == "import_image":
+        elif operation.id in ("import_image", "import_boot_file"):
             arguments["stream"] = _Upload(request.stream)
+        if operation.stream:
+            handler = getattr(self._stream_handlers, operation.id)
+            upload = _Upload(request.stream)
+            self._streams.start(
+                lambda: environ[TAKE](upload),
+                lambda connection: handler(connection, **arguments),
+                f"{request.method} {request.path}",
+            )
+            return None
         status, value = getattr(self._handlers, operation.id)(**arguments)
         if isinstance(value, bytes):
             return Response(value, status, content_type="application/octet-stream")
@@ -82,7 +99,7 @@ class App:
         return _json(value, status)
 
     def _body(self, request: Request, operation: document.Operation) -> Any:
-        upload = _Upload(request.stream)
+        upload: Upload = _Upload(request.stream)
         raw = b""
         while len(raw) <= self._max_body and (part := upload.read(self._max_body + 1 - len(raw))):
             raw += part
@@ -111,4 +128,5 @@ class _Upload:
 
 
 def _json(value: Any, status: int) -> Response:
-    return Response(json.dumps(value), status, content_type="application/json")
+    text = value if isinstance(value, Json) else json.dumps(value)
+    return Response(text, status, content_type="application/json")

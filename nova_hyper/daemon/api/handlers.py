@@ -1,56 +1,71 @@
 """One handler for each operation of the OpenAPI document, named by its operationId.
 
-A handler returns the HTTP status and the body: plain JSON types, bytes, or None.
+A handler returns the HTTP status and the body: plain JSON types, JSON itself, bytes, or None.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from nova_hyper import version
+from nova_hyper.daemon.api import bodies
+from nova_hyper.daemon.api.connection import Upload
 from nova_hyper.daemon.api.document import document
+from nova_hyper.daemon.api.image_handlers import ImageHandlers, ImageUses
+from nova_hyper.daemon.api.power_handlers import PowerHandlers
 from nova_hyper.daemon.eventlog import EventLog
+from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.service import Pods
+from nova_hyper.daemon.pods.sessions import Sessions
 from nova_hyper.spec import codec
-from nova_hyper.spec.errors import InvalidRequest
+from nova_hyper.spec.boot import BootFile, BootFileKind
 from nova_hyper.spec.host import Host, Version
-from nova_hyper.spec.image import Image
-from nova_hyper.spec.nic import Dns, Nic
-from nova_hyper.spec.pod import PodSpec
+from nova_hyper.spec.pod import Pod, PodSpec
+from nova_hyper.spec.usage import DiskUsage
 
 Answer = tuple[int, Any]
-T = TypeVar("T")
 
 
-class Upload(Protocol):
-    """The body of a request, as it comes."""
+class BootFileUses(Protocol):
+    """The store of kernels and ramdisks as the API uses it."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def add(self, source: Upload, name: str, kind: BootFileKind) -> tuple[BootFile, bool]: ...
 
+    def list(self) -> list[BootFile]: ...
 
-class ImageUses(Protocol):
-    """The image store as the API uses it."""
-
-    def import_archive(self, stream: Upload, name: str | None = None) -> tuple[Image, bool]: ...
-
-    def list(self) -> list[Image]: ...
-
-    def get(self, ref: str) -> Image: ...
+    def get(self, ref: str) -> BootFile: ...
 
     def delete(self, ref: str) -> None: ...
 
 
-class Handlers:
+class Json(str):
+    """A body that is JSON already."""
+
+
+class Handlers(PowerHandlers, ImageHandlers):
     """The operations; see ``openapi.yaml`` for what they take and give."""
 
     def __init__(
-        self, pods: Pods, images: ImageUses, events: EventLog, host: Callable[[int], Host]
+        self,
+        pods: Pods,
+        sessions: Sessions,
+        images: ImageUses,
+        events: EventLog,
+        host: Callable[[int], Host],
+        power: Power,
+        boot_files: BootFileUses,
+        usage: Callable[[], DiskUsage],
     ) -> None:
+        PowerHandlers.__init__(self, power)
+        ImageHandlers.__init__(self, images, usage)
         self._pods = pods
-        self._images = images
+        self._sessions = sessions
         self._events = events
         self._host = host
+        self._boot_files = boot_files
+        self._encoded: dict[str, tuple[Pod, str]] = {}
 
     def show_openapi(self) -> Answer:
         return 200, document()
@@ -61,25 +76,33 @@ class Handlers:
     def show_host(self) -> Answer:
         return 200, codec.encode(self._host(len(self._pods.all())))
 
-    def list_images(self) -> Answer:
-        return 200, {"images": codec.encode(self._images.list())}
+    def list_boot_files(self) -> Answer:
+        return 200, {"boot_files": codec.encode(self._boot_files.list())}
 
-    def import_image(self, name: str | None, stream: Upload) -> Answer:
-        image, made = self._images.import_archive(stream, name)
-        return (201 if made else 200), codec.encode(image)
+    def import_boot_file(self, name: str, kind: str, stream: Upload) -> Answer:
+        file, made = self._boot_files.add(stream, name, BootFileKind(kind))
+        return (201 if made else 200), codec.encode(file)
 
-    def show_image(self, ref: str) -> Answer:
-        return 200, codec.encode(self._images.get(ref))
+    def show_boot_file(self, ref: str) -> Answer:
+        return 200, codec.encode(self._boot_files.get(ref))
 
-    def delete_image(self, ref: str) -> Answer:
-        self._images.delete(ref)
+    def delete_boot_file(self, ref: str) -> Answer:
+        self._boot_files.delete(ref)
         return 204, None
 
     def list_pods(self) -> Answer:
-        return 200, {"pods": codec.encode(self._pods.all())}
+        # A pod is replaced as a whole when anything in it changes, and most have not changed.
+        known, encoded = self._encoded, {}
+        for pod in self._pods.all():
+            before = known.get(pod.spec.id)
+            if before is None or before[0] is not pod:
+                before = (pod, json.dumps(codec.encode(pod)))
+            encoded[pod.spec.id] = before
+        self._encoded = encoded
+        return 200, Json(f'{{"pods": [{", ".join(text for _pod, text in encoded.values())}]}}')
 
     def create_pod(self, body: dict[str, Any]) -> Answer:
-        pod, made = self._pods.create(_decode(PodSpec, body))
+        pod, made = self._pods.create(bodies.decode(PodSpec, body))
         return (201 if made else 200), codec.encode(pod)
 
     def show_pod(self, ref: str) -> Answer:
@@ -90,8 +113,7 @@ class Handlers:
         return 204, None
 
     def boot_pod(self, ref: str, body: dict[str, Any]) -> Answer:
-        nics = tuple(_decode(Nic, nic) for nic in body["nics"]) if "nics" in body else None
-        dns = _decode(Dns, body["dns"]) if "dns" in body else None
+        nics, dns = bodies.network(body)
         return 200, codec.encode(self._pods.boot(ref, nics, dns))
 
     def start_pod(self, ref: str) -> Answer:
@@ -104,13 +126,15 @@ class Handlers:
     def read_console(self, ref: str, max_bytes: int) -> Answer:
         return 200, self._pods.console(ref, max_bytes)
 
+    def kill_pod(self, ref: str, body: dict[str, Any]) -> Answer:
+        self._sessions.kill(ref, body.get("container"), body["signal"])
+        return 204, None
+
+    def read_stats(self, ref: str) -> Answer:
+        return 200, codec.encode(self._sessions.stats(ref))
+
+    def read_top(self, ref: str, container: str | None) -> Answer:
+        return 200, codec.encode(self._sessions.top(ref, container))
+
     def read_events(self, after: int, wait: float) -> Answer:
         return 200, codec.encode(self._events.after(after, wait))
-
-
-def _decode(cls: type[T], body: Any) -> T:
-    """Return the *cls* of a body that fits the document, which leaves room: 1.0 is an integer."""
-    try:
-        return codec.decode(cls, body)
-    except ValueError as exc:
-        raise InvalidRequest(str(exc)) from None

@@ -8,12 +8,15 @@ import grp
 import logging
 import os
 import socket
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import cheroot.server
 from cheroot import wsgi
+
+from nova_hyper.daemon.api.connection import TAKE, Connection, Upload
 
 LOG = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class Server:
             timeout=_SILENCE_S,
             shutdown_timeout=_FINISH_S,
         )
+        self._server.gateway = _Gateway
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -74,6 +78,20 @@ class Server:
 
 
 class _Connection(cheroot.server.HTTPConnection):
+    _taken = False
+
+    def take(self) -> None:
+        """Leave the socket open when the worker thread has done with it."""
+        self._taken = True
+
+    def close(self) -> None:
+        if not self._taken:
+            super().close()
+
+    def release(self) -> None:
+        """Close the socket that was taken."""
+        super().close()
+
     RequestHandlerClass = type(
         "OneRequest",
         (cheroot.server.HTTPRequest,),
@@ -81,6 +99,22 @@ class _Connection(cheroot.server.HTTPConnection):
         # next request; a connection costs a tenth of a millisecond.
         {"close_connection": True},
     )
+
+
+class _Gateway(wsgi.Gateway_10):
+    """WSGI with a way for the application to take the connection and to answer by itself."""
+
+    def __init__(self, req: Any) -> None:
+        super().__init__(req)
+        protocol = self.env.get("HTTP_UPGRADE", "")
+        self.env[TAKE] = lambda body: self._take(body, protocol)
+
+    def _take(self, body: Upload, protocol: str) -> Connection:
+        connection = self.req.conn
+        # What is empty and has been sent is not sent by the server.
+        self.req.sent_headers = True
+        connection.take()
+        return Connection(connection.socket, connection.rfile, body, protocol, connection.release)
 
 
 class _UnixServer(wsgi.Server):
@@ -96,7 +130,12 @@ class _UnixServer(wsgi.Server):
         return self.socket
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-        LOG.log(level, "http: %s", msg, exc_info=traceback)
+        error = sys.exception()
+        if isinstance(error, OSError) or str(error).startswith("Bad chunked transfer"):
+            # What a client sends wrong, or not at all, is no fault of the program.
+            LOG.info("a client broke off its request: %s", error)
+        else:
+            LOG.log(level, "http: %s", msg, exc_info=traceback)
 
 
 def _listen(path: Path, group: str) -> socket.socket:

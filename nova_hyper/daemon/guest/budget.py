@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-_BURST = 256.0
-_PER_SECOND = 200.0
 _BYTES = 4096
 
 
@@ -14,16 +12,19 @@ class Budget:
     more slowly, which holds up nobody but itself.
     """
 
-    def __init__(self, now: float) -> None:
-        self._tokens = _BURST
+    def __init__(self, now: float, burst: float = 256.0, per_second: float = 200.0) -> None:
+        """Begin with *burst* tokens at *now* (monotonic seconds)."""
+        self._burst = burst
+        self._per_second = per_second
+        self._tokens = burst
         self._at = now
 
     def spend(self, size: int, now: float) -> None:
         """Take what a frame of *size* bytes costs, at *now* (monotonic seconds)."""
-        self._tokens = min(_BURST, self._tokens + (now - self._at) * _PER_SECOND)
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._per_second)
         self._at = now
         self._tokens -= 1 + size / _BYTES
 
     def pause(self) -> float:
         """Return the seconds to wait before more is read; 0 when there is something left."""
-        return max(0.0, -self._tokens / _PER_SECOND)
+        return max(0.0, -self._tokens / self._per_second)

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from nova_hyper.daemon.guest import frame, hello
+from nova_hyper.daemon.guest.answer import checked
 from nova_hyper.daemon.guest.budget import Budget
-from nova_hyper.daemon.guest.frame import FrameError, FrameType
+from nova_hyper.daemon.guest.frame import Frame, FrameError, FrameType
 from nova_hyper.daemon.guest.hello import Hello
 from nova_hyper.daemon.guest.reactor import READ, WRITE, Reactor
+from nova_hyper.daemon.guest.stream import AgentStream, Streams
 from nova_hyper.daemon.ports import AgentError
 from nova_hyper.spec.errors import GuestFailed
 
@@ -33,8 +35,9 @@ _CHUNK = 64 * 1024
 # What may come before the answer to hello: whatever an agent had under way for another daemon.
 _MAX_STALE = 4 * 1024 * 1024
 _MAX_ABANDONED = 1024
-_CODES = frozenset(("unknown_op", "invalid", "state", "disk", "network", "exec", "internal"))
-_MAX_MESSAGE = 1024
+# The frames of streams are bounded by their windows already: this is for many small ones.
+_STREAM_FRAMES = 4000.0
+_OF_STREAMS = (FrameType.DATA, FrameType.WINDOW)
 # BlockingIOError: QEMU serves one client, and another one (of a daemon that ends) is waiting.
 _NOBODY = (FileNotFoundError, ConnectionRefusedError)
 _NOT_YET = (*_NOBODY, TimeoutError, BlockingIOError)
@@ -47,6 +50,7 @@ class _Call:
     done: threading.Event = dataclasses.field(default_factory=threading.Event)
     answer: dict[str, Any] | None = None
     failure: str = ""
+    stream: AgentStream | None = None  # that the request asks for
 
 
 class AgentChannel:
@@ -73,13 +77,16 @@ class AgentChannel:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._calls: dict[int, _Call] = {}
-        self._abandoned: dict[int, None] = {}
+        self._abandoned: dict[int, AgentStream | None] = {}
+        self._streams = Streams(self._send_frame, self._tell)
+        self.features: frozenset[str] = frozenset()
         self._next_id = secrets.randbelow(2**31) + 1
         self._out = bytearray()
         self._greeted = False
         # Only the reactor's thread uses these.
         self._decoder = frame.Decoder()
         self._budget = Budget(time.monotonic())
+        self._stream_budget = Budget(time.monotonic(), _STREAM_FRAMES, _STREAM_FRAMES)
         self._mark = b""
         self._stale = 0
         self._paused = False
@@ -117,6 +124,7 @@ class AgentChannel:
         except GuestFailed:
             self.close()
             raise
+        self.features = greeting.features
         return greeting
 
     def request(self, op: str, timeout: float, **args: Any) -> dict[str, Any]:
@@ -128,17 +136,34 @@ class AgentChannel:
             the connection is lost.
         """
         deadline = time.monotonic() + timeout
-        with self._lock:
-            if self._socket is None:
-                raise GuestFailed("the connection to the agent is closed")
-            request_id, call = self._begin()
-            try:
-                self._out += frame.encode_request(request_id, {"op": op, **args})
-            except FrameError as exc:
-                del self._calls[request_id]
-                raise AgentError("invalid", str(exc)) from None
-        self._reactor.call(self._update)
+        request_id, call = self._ask(op, args, None)
         return self._wait(request_id, call, op, deadline, timeout)
+
+    def open_stream(self, op: str, timeout: float, **args: Any) -> AgentStream:
+        """Return the stream that *op* with *args* opens, once the agent has answered.
+
+        :raises AgentError: what the agent refused, with its code and sentence, and when
+            there are too many streams.
+        :raises GuestFailed: when there is no answer after *timeout* seconds, or the
+            connection is lost.
+        """
+        deadline = time.monotonic() + timeout
+        stream = self._streams.add()
+        try:
+            request_id, call = self._ask(op, args | {"stream": stream.id}, stream)
+        except (AgentError, GuestFailed):
+            self._streams.remove(stream)
+            raise
+        try:
+            stream.answer = self._wait(request_id, call, op, deadline, timeout)
+        except AgentError:
+            self._streams.remove(stream)
+            raise
+        except GuestFailed:
+            # Its answer may still come.
+            stream.close()
+            raise
+        return stream
 
     def close(self) -> None:
         """End the connection; requests under way fail.  Idempotent."""
@@ -166,11 +191,46 @@ class AgentChannel:
                 sock.close()
                 raise GuestFailed(f"the guest's agent socket does not open: {exc}") from exc
 
-    def _begin(self) -> tuple[int, _Call]:
+    def _begin(self, stream: AgentStream | None = None) -> tuple[int, _Call]:
         request_id = self._next_id
         self._next_id = request_id % (2**32 - 1) + 1
-        call = self._calls[request_id] = _Call()
+        call = self._calls[request_id] = _Call(stream=stream)
         return request_id, call
+
+    def _ask(self, op: str, args: dict[str, Any], stream: AgentStream | None) -> tuple[int, _Call]:
+        with self._lock:
+            if self._socket is None:
+                raise GuestFailed("the connection to the agent is closed")
+            request_id, call = self._begin(stream)
+            try:
+                self._out += frame.encode_request(request_id, {"op": op, **args})
+            except FrameError as exc:
+                del self._calls[request_id]
+                raise AgentError("invalid", str(exc)) from None
+        self._reactor.call(self._update)
+        return request_id, call
+
+    def _send_frame(self, data: bytes) -> None:
+        """Queue a frame of a stream; a lost connection is told to its readers and writers."""
+        with self._lock:
+            if self._socket is None:
+                return
+            self._out += data
+        self._reactor.call(self._update)
+
+    def _tell(self, op: str, args: dict[str, Any]) -> None:
+        """Send a request without waiting for its answer."""
+        with contextlib.suppress(AgentError, GuestFailed):
+            request_id, _call = self._ask(op, args, None)
+            with self._lock:
+                if self._calls.pop(request_id, None) is not None:
+                    self._abandon(request_id, None)
+
+    def _abandon(self, request_id: int, stream: AgentStream | None) -> None:
+        """Nobody waits for an answer any more; it may still come, and is not an error then."""
+        self._abandoned[request_id] = stream
+        if len(self._abandoned) > _MAX_ABANDONED:
+            del self._abandoned[next(iter(self._abandoned))]
 
     def _wait(
         self, request_id: int, call: _Call, op: str, deadline: float, timeout: float
@@ -179,12 +239,9 @@ class AgentChannel:
         with self._lock:
             self._calls.pop(request_id, None)
             if not call.done.is_set():
-                # Its answer may still come, and is not an error then.
-                self._abandoned[request_id] = None
-                if len(self._abandoned) > _MAX_ABANDONED:
-                    del self._abandoned[next(iter(self._abandoned))]
+                self._abandon(request_id, call.stream)
         if call.answer is not None:
-            return _checked(call.answer)
+            return checked(call.answer)
         raise GuestFailed(call.failure or f"the agent did not answer to {op} within {timeout:g} s")
 
     def _end(self, reason: str) -> bool:
@@ -197,6 +254,7 @@ class AgentChannel:
         for call in calls:
             call.failure = reason
             call.done.set()
+        self._streams.fail_all(reason)
         if sock is None:
             return False
 
@@ -274,16 +332,30 @@ class AgentChannel:
             found = self._decoder.next()
             if found is None:
                 return
-            self._budget.spend(len(found.payload), time.monotonic())
-            body = frame.decode_object(found.payload)
-            if found.type is FrameType.RESPONSE:
-                self._take_answer(found.id, body)
-            elif self._greeted:
-                self._take_event(body)
-            pause = self._budget.pause()
+            if found.type in _OF_STREAMS:
+                pause = self._take_of_stream(found)
+            else:
+                pause = self._take_object(found)
             if pause > 0:
                 self._paused = True
                 self._reactor.call_later(pause, self._resume)
+
+    def _take_object(self, found: Frame) -> float:
+        self._budget.spend(len(found.payload), time.monotonic())
+        body = frame.decode_object(found.payload)
+        if found.type is FrameType.RESPONSE:
+            self._take_answer(found.id, body)
+        elif self._greeted:
+            self._take_event(body)
+        return self._budget.pause()
+
+    def _take_of_stream(self, found: Frame) -> float:
+        self._stream_budget.spend(0, time.monotonic())
+        if found.type is FrameType.DATA:
+            self._streams.take_data(found)
+        else:
+            self._streams.take_window(found)
+        return self._stream_budget.pause()
 
     def _resume(self) -> None:
         self._paused = False
@@ -300,38 +372,21 @@ class AgentChannel:
         with self._lock:
             call = self._calls.pop(request_id, None)
             known = call is not None or request_id in self._abandoned
-            self._abandoned.pop(request_id, None)
+            stream = self._abandoned.pop(request_id, None)
             if call is not None:
                 call.answer = body
                 self._greeted = True
         if not known:
             raise FrameError("there is an answer to nothing")
+        if stream is not None and body.get("ok") is not True:
+            self._streams.remove(stream)
         if call is not None:
             call.done.set()
 
     def _take_event(self, body: dict[str, Any]) -> None:
         if not isinstance(body.get("event"), str):
             raise FrameError("an event has no name")
-        self._on_event(body)
-
-
-def _checked(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of an answer.
-
-    :raises AgentError: when the agent refused.
-    """
-    if body.get("ok") is True:
-        return {key: value for key, value in body.items() if key != "ok"}
-    error = body.get("error")
-    if not isinstance(error, dict):
-        error = {}
-    code, message = error.get("code"), error.get("message")
-    raise AgentError(
-        code if isinstance(code, str) and code in _CODES else "internal",
-        _one_line(message) if isinstance(message, str) else "the agent gave no reason",
-    )
-
-
-def _one_line(message: str) -> str:
-    text = "".join(c if c.isprintable() else " " for c in message[:_MAX_MESSAGE])
-    return text.strip() or "the agent gave no reason"
+        if body["event"] == "stream.closed":
+            self._streams.take_end(body)
+        else:
+            self._on_event(body)

@@ -10,6 +10,8 @@ DEFAULT = " ".join(
         # A panic ends QEMU: pvpanic has told it before.
         "panic=-1",
         "oops=panic",
+        # Nothing but a request for a crash dump sends one.
+        "unknown_nmi_panic",
         # The IO-APIC of QEMU works; testing its timer takes 40 ms of every boot under TCG.
         "no_timer_check",
         # A container's limit is for its own memory. Accounting the kernel's takes 4 MiB at once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 
 _MACHINE_X86_64 = 62
@@ -10,7 +11,7 @@ _TYPE_NOTE = 4
 _NOTE_PHYS32_ENTRY = 18
 
 
-def pvh_entry(data: bytes) -> int | None:
+def pvh_entry(data: bytes | mmap.mmap) -> int | None:
     """Return the physical address of the PVH entry point of an ELF image, None without one.
 
     :raises ValueError: when *data* is not a 64-bit x86 ELF image.

@@ -17,6 +17,13 @@ MAX_REQUEST = 256 * 1024
 MAX_ANSWER = 64 * 1024
 """Bytes of the largest payload that the guest may send."""
 
+MAX_DATA = 32 * 1024
+"""Bytes of a stream in one frame, both ways."""
+CHANNEL = 0x03
+"""The bits of the flags of data that say the channel: 0 stdin or stdout, 1 stderr."""
+END = 0x80
+"""The flag of data after which nothing follows on its channel."""
+
 _HEADER = struct.Struct(">2sBBII")
 HEADER_SIZE = _HEADER.size
 _MAGIC = b"HV"
@@ -29,6 +36,17 @@ class FrameType(enum.IntEnum):
     REQUEST = 1
     RESPONSE = 2
     EVENT = 3
+    DATA = 4
+    WINDOW = 5
+
+
+_WINDOW = struct.Struct(">I")
+_MAX_PAYLOAD = {
+    FrameType.RESPONSE: MAX_ANSWER,
+    FrameType.EVENT: MAX_ANSWER,
+    FrameType.DATA: MAX_DATA,
+    FrameType.WINDOW: _WINDOW.size,
+}
 
 
 class FrameError(Exception):
@@ -37,11 +55,12 @@ class FrameError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """A frame from the guest; ``id`` is the request's, 0 for an event."""
+    """A frame from the guest; ``id`` is the request's or stream's, 0 for an event."""
 
     type: FrameType
     id: int
     payload: bytes
+    flags: int = 0
 
 
 def encode_request(request_id: int, body: dict[str, Any]) -> bytes:
@@ -59,6 +78,28 @@ def encode_request(request_id: int, body: dict[str, Any]) -> bytes:
             "arguments and environment are too long"
         )
     return _HEADER.pack(_MAGIC, FrameType.REQUEST, 0, request_id, len(payload)) + payload
+
+
+def encode_data(stream_id: int, channel: int, data: bytes, *, end: bool) -> bytes:
+    """Return a frame of a stream with at most :data:`MAX_DATA` bytes; *end* for the last one."""
+    flags = channel | (END if end else 0)
+    return _HEADER.pack(_MAGIC, FrameType.DATA, flags, stream_id, len(data)) + data
+
+
+def encode_window(stream_id: int, more: int) -> bytes:
+    """Return a frame that lets the agent send *more* bytes on a stream."""
+    header = _HEADER.pack(_MAGIC, FrameType.WINDOW, 0, stream_id, _WINDOW.size)
+    return header + _WINDOW.pack(more)
+
+
+def decode_window(payload: bytes) -> int:
+    """Return the bytes that a window frame of the agent allows.
+
+    :raises FrameError: when it is not one.
+    """
+    if len(payload) != _WINDOW.size:
+        raise FrameError("a window is not a number")
+    return int(_WINDOW.unpack(payload)[0])
 
 
 def response_mark(request_id: int) -> bytes:
@@ -110,16 +151,16 @@ class Decoder:
         magic, kind, flags, frame_id, length = _HEADER.unpack_from(self._buffer)
         if magic != _MAGIC:
             raise FrameError("a frame does not begin with its magic")
-        if kind not in (FrameType.RESPONSE, FrameType.EVENT) or flags != 0:
+        if kind not in _MAX_PAYLOAD or (flags != 0 and kind != FrameType.DATA):
             raise FrameError(f"a frame has type {kind} and flags {flags}")
-        if length > MAX_ANSWER:
+        if length > _MAX_PAYLOAD[kind]:
             raise FrameError(f"a frame claims {length} bytes")
         end = HEADER_SIZE + length
         if len(self._buffer) < end:
             return None
         payload = bytes(self._buffer[HEADER_SIZE:end])
         del self._buffer[:end]
-        return Frame(FrameType(kind), frame_id, payload)
+        return Frame(FrameType(kind), frame_id, payload, flags)
 
     def skip_to(self, mark: bytes) -> bool:
         """Discard everything before *mark*; True when it is there.

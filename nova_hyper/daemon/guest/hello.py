@@ -7,8 +7,8 @@ from typing import Any
 
 from nova_hyper.daemon.guest.frame import FrameError
 
-VERSION = 1
-"""The protocol's version that this daemon speaks."""
+VERSION = 2
+"""The highest version of the protocol that this daemon speaks; it speaks all before it too."""
 
 _STATES = ("sandbox", "pod")
 _MAX_FEATURES = 64

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import libvirt
 
-from nova_hyper.daemon.hypervisor import facts
+from nova_hyper.daemon.hypervisor import diagnostics, facts, openvswitch, power
 from nova_hyper.daemon.hypervisor.connection import Connection
 from nova_hyper.daemon.hypervisor.domain import Domain, name_of, pod_id_of, to_xml
+from nova_hyper.daemon.hypervisor.saved import SavedDomain
 from nova_hyper.daemon.ports import DomainState
+from nova_hyper.spec.diagnostics import Diagnostics
 from nova_hyper.spec.errors import (
     HyperError,
     HypervisorFailed,
     HypervisorUnavailable,
     InsufficientMemory,
     NetworkFailed,
+    SavedStateUnusable,
 )
 
 LOG = logging.getLogger(__name__)
@@ -79,6 +82,7 @@ class LibvirtHypervisor:
             except libvirt.libvirtError:
                 with contextlib.suppress(libvirt.libvirtError):
                     handle.undefine()
+                openvswitch.forget_limits(domain.pod_id, xml)
                 raise
         return qemu_pid(name_of(domain.pod_id, self._prefix))
 
@@ -88,6 +92,12 @@ class LibvirtHypervisor:
             handle = self._lookup(connection, pod_id)
             if handle is None:
                 return
+            try:
+                xml = handle.XMLDesc(0)
+            except libvirt.libvirtError as exc:
+                if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # another call was faster
+                    return
+                raise
             for step in (handle.destroy, handle.undefine):
                 try:
                     step()
@@ -97,6 +107,7 @@ class LibvirtHypervisor:
                         libvirt.VIR_ERR_NO_DOMAIN,
                     ):
                         raise
+            openvswitch.forget_limits(pod_id, xml)
 
     def _lookup(self, connection: libvirt.virConnect, pod_id: str) -> libvirt.virDomain | None:
         try:
@@ -123,6 +134,57 @@ class LibvirtHypervisor:
             handle = self._lookup(connection, pod_id)
             return None if handle is None else _state(handle)
 
+    @contextlib.contextmanager
+    def _domain(self, pod_id: str) -> Iterator[libvirt.virDomain]:
+        with self._connected() as connection:
+            handle = self._lookup(connection, pod_id)
+            if handle is None:
+                raise HypervisorFailed(f"libvirt has no domain of pod {pod_id}")
+            yield handle
+
+    def pause(self, pod_id: str) -> None:
+        """See :meth:`nova_hyper.daemon.ports.Hypervisor.pause`."""
+        with self._domain(pod_id) as handle:
+            power.pause(handle)
+
+    def unpause(self, pod_id: str) -> None:
+        """See :meth:`nova_hyper.daemon.ports.Hypervisor.unpause`."""
+        with self._domain(pod_id) as handle:
+            power.unpause(handle)
+
+    def save(self, pod_id: str, path: Path) -> None:
+        """See :meth:`nova_hyper.daemon.ports.Hypervisor.save`."""
+        with self._domain(pod_id) as handle:
+            xml = handle.XMLDesc(0)
+            power.save(handle, path)
+            openvswitch.forget_limits(pod_id, xml)
+
+    def load(self, saved: SavedDomain) -> int:
+        """See :meth:`nova_hyper.daemon.ports.Hypervisor.load`."""
+        try:
+            with self._connected(nics=bool(saved.nics)) as connection:
+                power.load(connection, saved)
+        except HypervisorFailed as exc:
+            raise SavedStateUnusable(
+                f"the pod's saved memory cannot be used: {exc.message}"
+            ) from exc
+        return qemu_pid(name_of(saved.pod_id, self._prefix))
+
+    def inject_nmi(self, pod_id: str) -> None:
+        """See :meth:`nova_hyper.daemon.ports.Hypervisor.inject_nmi`."""
+        with self._domain(pod_id) as handle:
+            handle.injectNMI()
+
+    def dump(self, pod_id: str, path: Path) -> None:
+        """See :meth:`nova_hyper.daemon.ports.Hypervisor.dump`."""
+        with self._domain(pod_id) as handle:
+            power.dump(handle, path)
+
+    def diagnostics(self, pod_id: str) -> Diagnostics:
+        """See :meth:`nova_hyper.daemon.ports.Hypervisor.diagnostics`."""
+        with self._domain(pod_id) as handle:
+            return diagnostics.read(handle.connect(), handle)
+
     def facts(self) -> facts.Facts:
         """Return what libvirt knows of the host."""
         with self._connected() as connection:
@@ -135,11 +197,15 @@ class LibvirtHypervisor:
 
 
 def _state(handle: libvirt.virDomain) -> DomainState:
-    state, _reason = handle.state()
+    state, reason = handle.state()
     if state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED):
         return DomainState.RUNNING
+    if state == libvirt.VIR_DOMAIN_PAUSED and reason == libvirt.VIR_DOMAIN_PAUSED_SAVE:
+        return DomainState.SAVING
     if state in (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED):
         return DomainState.PAUSED
+    if state == libvirt.VIR_DOMAIN_CRASHED:
+        return DomainState.PANICKED
     return DomainState.OFF
 
 

@@ -18,6 +18,13 @@ _RETRY_S = 0.2
 _AGAIN_S = 5.0
 _KEEPALIVE_S = 5
 _KEEPALIVE_COUNT = 3
+# A domain is paused and unpaused by others too: QEMU itself when the disk is full, an operator.
+_NOTED = (
+    libvirt.VIR_DOMAIN_EVENT_STOPPED,
+    libvirt.VIR_DOMAIN_EVENT_CRASHED,
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED,
+    libvirt.VIR_DOMAIN_EVENT_RESUMED,
+)
 
 
 def _silence(_context: object, _error: object) -> None:
@@ -148,7 +155,7 @@ class Connection:
         _detail: int,
         _opaque: object,
     ) -> None:
-        if event in (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_CRASHED):
+        if event in _NOTED:
             self._on_domain_event(domain.name())
 
     def _close(self, connection: libvirt.virConnect) -> None:

@@ -10,14 +10,18 @@ import uuid
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from nova_hyper.daemon.hypervisor import tuning
 from nova_hyper.spec.nic import Nic, NicKind
+from nova_hyper.spec.tuning import Tuning
 
 AGENT_PORT = "org.nova-hyper.agent.0"
+LOG_PORT = "org.nova-hyper.log.0"
 NAMESPACE = "https://docs.openstack.org/nova-hyper/domain/1"
 
 # pcie.0 holds every device a pod starts with: a root port for each would cost a bus scan in the
 # guest. 0 is the host bridge and 31 the chipset; the first two of ours are fixed.
 _SERIAL_SLOT = 1
+_SERIAL_PORTS = 3
 _RNG_SLOT = 2
 _FIRST_SLOT = 3
 _LAST_SLOT = 30
@@ -28,11 +32,15 @@ MAX_DEVICES = (_LAST_SLOT - _FIRST_SLOT + 1) * _FUNCTIONS
 
 @dataclasses.dataclass(frozen=True)
 class Disk:
-    """A virtio disk; the guest finds it by ``serial`` (at most 20 characters)."""
+    """A virtio disk; the guest finds it by ``serial`` (at most 20 characters).
+
+    ``group`` are the disks that share the pod's limits with it.
+    """
 
     path: Path
     serial: str
     readonly: bool
+    group: str = "root"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +48,8 @@ class Domain:
     """What the hypervisor is asked to run.
 
     ``owner`` is ``uid:gid`` that QEMU runs as, empty for libvirt's default
-    labelling; ``firmware`` None is QEMU's own.
+    labelling; ``firmware`` None is QEMU's own; ``kernel_log`` is a file for what
+    the guest writes to a serial port, None for no such port.
     """
 
     pod_id: str
@@ -57,6 +66,10 @@ class Domain:
     firmware: Path | None = None
     owner: str = ""
     arch: str = "x86_64"
+    kernel_log: Path | None = None
+    tuning: Tuning = dataclasses.field(default_factory=Tuning)
+    container_log: Path | None = None
+    """The file for the containers' lines, which the console has raw; None for no such port."""
 
 
 def name_of(pod_id: str, prefix: str) -> str:
@@ -93,13 +106,16 @@ def to_xml(domain: Domain, prefix: str) -> str:
     ET.SubElement(metadata, f"{{{NAMESPACE}}}pod", id=domain.pod_id)
     _text(root, "memory", str(domain.memory_mib), unit="MiB")
     _text(root, "vcpu", str(domain.vcpus))
+    tuning.add_cpu_limits(root, domain.tuning.cpu)
     _add_os(root, domain)
     _add_cpu(root, domain)
     clock = ET.SubElement(root, "clock", offset="utc")
     ET.SubElement(clock, "timer", name="hpet", present="no")
-    # A guest never restarts by itself: what happens after its end is the daemon's decision.
-    for event in ("on_poweroff", "on_reboot", "on_crash"):
+    # A guest never restarts by itself: what happens after its end is the daemon's decision. One
+    # that has panicked stays until the daemon has looked, and dumped its memory where asked to.
+    for event in ("on_poweroff", "on_reboot"):
         _text(root, event, "destroy")
+    _text(root, "on_crash", "preserve")
     _add_devices(root, domain)
     if domain.owner:
         # Layers and the kernel are shared by all pods: libvirt must not change their owner.
@@ -131,40 +147,60 @@ def _add_os(root: ET.Element, domain: Domain) -> None:
 
 def _add_cpu(root: ET.Element, domain: Domain) -> None:
     if domain.virt_type == "kvm":
-        ET.SubElement(root, "cpu", mode="host-model", check="partial")
+        cpu = ET.SubElement(root, "cpu", mode="host-model", check="partial")
     else:
         cpu = ET.SubElement(root, "cpu", mode="custom", match="exact", check="none")
         _text(cpu, "model", "qemu64", fallback="forbid")
+    tuning.add_topology(cpu, domain.tuning.topology)
 
 
 def _add_devices(root: ET.Element, domain: Domain) -> None:
     devices = ET.SubElement(root, "devices")
     ET.SubElement(devices, "controller", type="usb", model="none")
     ET.SubElement(devices, "controller", type="pci", index="0", model="pcie-root")
-    serial = ET.SubElement(devices, "controller", type="virtio-serial", index="0")
+    # Console, agent, log: the guest's kernel makes queues for as many ports as there may be, and
+    # those of QEMU's default of 31 take 450 KiB of its memory.
+    ports = str(_SERIAL_PORTS)
+    serial = ET.SubElement(devices, "controller", type="virtio-serial", index="0", ports=ports)
     _address(serial, _SERIAL_SLOT, 0, more=False)
     devices_on_bus: list[ET.Element] = []
     # NICs first: their place must not depend on the number of layers.
     for nic in domain.nics:
-        devices_on_bus.append(_nic(devices, nic))
+        devices_on_bus.append(_nic(devices, nic, domain))
     for index, disk in enumerate(domain.disks):
-        devices_on_bus.append(_disk(devices, disk, _disk_name(index)))
+        element = _disk(devices, disk, _disk_name(index))
+        tuning.add_disk_limits(element, domain.tuning.disk, disk.group)
+        devices_on_bus.append(element)
     _place(devices_on_bus)
     _add_console(devices, domain)
     channel = ET.SubElement(devices, "channel", type="unix")
     ET.SubElement(channel, "source", mode="bind", path=str(domain.agent_socket))
     ET.SubElement(channel, "target", type="virtio", name=AGENT_PORT)
-    rng = ET.SubElement(devices, "rng", model="virtio")
-    _text(rng, "backend", "/dev/urandom", model="random")
-    _address(rng, _RNG_SLOT, 0, more=False)
+    _add_log(devices, domain)
+    rng = tuning.add_rng(devices, domain.tuning.rng)
+    if rng is not None:
+        _address(rng, _RNG_SLOT, 0, more=False)
     ET.SubElement(devices, "memballoon", model="none")
+    ET.SubElement(devices, "panic", model="isa")
 
 
 def _add_console(devices: ET.Element, domain: Domain) -> None:
+    if domain.kernel_log is not None:
+        serial = ET.SubElement(devices, "serial", type="file")
+        ET.SubElement(serial, "source", path=str(domain.kernel_log), append="on")
+        ET.SubElement(serial, "target", type="isa-serial", port="0")
     # Written by virtlogd, which bounds it, and which outlives us.
     console = ET.SubElement(devices, "console", type="file")
     ET.SubElement(console, "source", path=str(domain.console_log), append="on")
     ET.SubElement(console, "target", type="virtio", port="0")
+
+
+def _add_log(devices: ET.Element, domain: Domain) -> None:
+    # After the agent's port: the first port has the same number in the guest with and without it.
+    if domain.container_log is not None:
+        log = ET.SubElement(devices, "channel", type="file")
+        ET.SubElement(log, "source", path=str(domain.container_log), append="on")
+        ET.SubElement(log, "target", type="virtio", name=LOG_PORT)
 
 
 def _disk(devices: ET.Element, disk: Disk, name: str) -> ET.Element:
@@ -190,30 +226,38 @@ def _disk_name(index: int) -> str:
     return "vd" + name
 
 
-def _nic(devices: ET.Element, nic: Nic) -> ET.Element:
-    kind = "ethernet" if nic.kind is NicKind.TAP else "bridge"
-    element = ET.SubElement(devices, "interface", type=kind)
+def _nic(devices: ET.Element, nic: Nic, domain: Domain) -> ET.Element:
+    element = ET.SubElement(devices, "interface")
     ET.SubElement(element, "mac", address=nic.mac)
-    if nic.kind is NicKind.TAP:
-        ET.SubElement(element, "target", dev=nic.device, managed="no")
-    else:
-        ET.SubElement(element, "source", bridge=nic.bridge)
-        if nic.device:
-            ET.SubElement(element, "target", dev=nic.device)
-    if nic.kind is NicKind.OVS:
-        port = ET.SubElement(element, "virtualport", type="openvswitch")
-        ET.SubElement(port, "parameters", interfaceid=nic.interface_id)
+    plug(element, nic)
     ET.SubElement(element, "model", type="virtio")
-    if not nic.offload:
-        driver = ET.SubElement(element, "driver")
+    queues = tuning.queues(nic, domain.vcpus, domain.tuning.multiqueue)
+    many = {"queues": str(queues)} if queues > 1 else {}
+    driver = ET.SubElement(element, "driver", many) if many or not nic.offload else None
+    if driver is not None and not nic.offload:
         off = {"csum": "off", "tso4": "off", "tso6": "off", "ecn": "off", "ufo": "off"}
         ET.SubElement(driver, "host", off | {"gso": "off", "mrg_rxbuf": "on"})
         ET.SubElement(driver, "guest", off)
     if nic.mtu:
         ET.SubElement(element, "mtu", size=str(nic.mtu))
+    tuning.add_nic_limits(element, domain.tuning.nic)
     # No boot ROM: the kernel is given, and loading the ROM takes time and memory.
     ET.SubElement(element, "rom", enabled="no")
     return element
+
+
+def plug(interface: ET.Element, nic: Nic) -> None:
+    """Say where on the host an *interface* is plugged that is plugged nowhere."""
+    interface.set("type", "ethernet" if nic.kind is NicKind.TAP else "bridge")
+    if nic.kind is NicKind.TAP:
+        ET.SubElement(interface, "target", dev=nic.device, managed="no")
+        return
+    ET.SubElement(interface, "source", bridge=nic.bridge)
+    if nic.device:
+        ET.SubElement(interface, "target", dev=nic.device)
+    if nic.kind is NicKind.OVS:
+        port = ET.SubElement(interface, "virtualport", type="openvswitch")
+        ET.SubElement(port, "parameters", interfaceid=nic.interface_id)
 
 
 def _place(elements: list[ET.Element]) -> None:

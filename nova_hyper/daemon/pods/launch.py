@@ -8,11 +8,10 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from nova_hyper.daemon.hypervisor.domain import MAX_DEVICES, Disk
-from nova_hyper.daemon.pods import process
+from nova_hyper.daemon.hypervisor.domain import MAX_DEVICES
+from nova_hyper.daemon.pods import layout, local_disks, process
 from nova_hyper.spec import codec
 from nova_hyper.spec.errors import ImageUnsuitable, InsufficientMemory, InvalidRequest
 from nova_hyper.spec.image import Image
@@ -23,15 +22,13 @@ _GIB = 1024**3
 _MIB = 1024**2
 _ENTROPY_BYTES = 64
 _HOSTNAME = 63
-# The share of a pod's memory that its tmpfs root may take: the kernel's own default for a tmpfs.
-_TMPFS_SHARE = 2
 
 
 def check(spec: PodSpec, images: Sequence[Image], *, arch: str, memory: tuple[int, int]) -> None:
     """Refuse a pod that cannot work, before anything is made.
 
-    *images* are those of ``spec.containers``, *memory* the least and the most
-    MiB a pod may have here.
+    *images* are those of ``spec.all_containers``, *memory* the least and the
+    most MiB a pod may have here.
 
     :raises HyperError: a typed one, whose message says what to do.
     """
@@ -45,12 +42,18 @@ def check(spec: PodSpec, images: Sequence[Image], *, arch: str, memory: tuple[in
         raise InsufficientMemory(
             f"{spec.memory_mib} MiB of memory is more than the {most} MiB of this host"
         )
-    names = [c.name for c in spec.containers]
+    topology = spec.tuning.topology
+    if topology and topology.sockets * topology.cores * topology.threads != spec.vcpus:
+        raise InvalidRequest(
+            f"{topology.sockets} sockets of {topology.cores} cores of {topology.threads} threads "
+            f"are not the pod's {spec.vcpus} vCPUs"
+        )
+    names = [c.name for c in spec.all_containers]
     if len(set(names)) != len(names):
         raise InvalidRequest(f"two containers of the pod have one name: {', '.join(names)}")
     check_devices(spec, images)
-    for container, image in zip(spec.containers, images, strict=True):
-        process.resolve(container, image.config)
+    for container, image in zip(spec.all_containers, images, strict=True):
+        process.check_user(container, process.resolve(container, image.config).user)
         if image.architecture != arch:
             raise ImageUnsuitable(
                 f"image {container.image} is for {image.architecture}, this host is {arch}"
@@ -70,8 +73,8 @@ def check_devices(spec: PodSpec, images: Sequence[Image]) -> None:
     """
     for nic in spec.nics:
         _check_nic(nic)
-    uppers = len(spec.containers) if spec.root_gib else 0
-    disks = len(Disks(spec, images).diff_ids) + uppers
+    local_disks.check(spec)
+    disks = layout.Disks(spec, images).count + local_disks.count(spec)
     if disks + len(spec.nics) > MAX_DEVICES:
         raise ImageUnsuitable(
             f"the pod's images have so many layers that it needs {disks} disks and "
@@ -101,40 +104,6 @@ def _check_nic(nic: Nic) -> None:
         raise InvalidRequest(f"interface {nic.mac}: {exc}") from None
 
 
-class Disks:
-    """The disks of a pod: each layer once, whatever containers share it, and the uppers."""
-
-    def __init__(self, spec: PodSpec, images: Sequence[Image]) -> None:
-        self._spec = spec
-        self._images = images
-        diff_ids = [layer.diff_id for image in images for layer in image.layers]
-        self._serials = {d: f"l{i}" for i, d in enumerate(dict.fromkeys(diff_ids))}
-
-    @property
-    def diff_ids(self) -> tuple[str, ...]:
-        """The layers in the order of their disks."""
-        return tuple(self._serials)
-
-    def of_domain(self, layer_paths: Sequence[Path], upper_paths: Sequence[Path]) -> list[Disk]:
-        """Return the domain's disks; both sequences are in the order of this object's own."""
-        layers = zip(layer_paths, self._serials.values(), strict=True)
-        disks = [Disk(path, serial, readonly=True) for path, serial in layers]
-        uppers = enumerate(upper_paths)
-        return disks + [Disk(path, _upper_serial(i), readonly=False) for i, path in uppers]
-
-    def of_container(self, index: int) -> tuple[list[str], dict[str, Any]]:
-        """Return the serial numbers of a container's layers, and its ``upper`` for the agent."""
-        layers = [self._serials[layer.diff_id] for layer in self._images[index].layers]
-        if self._spec.root_gib:
-            return layers, {"serial": _upper_serial(index)}
-        share = self._spec.memory_mib // _TMPFS_SHARE // len(self._spec.containers)
-        return layers, {"tmpfs_mib": max(1, share)}
-
-
-def _upper_serial(index: int) -> str:
-    return f"upper{index}"
-
-
 def entropy() -> str:
     """Return fresh entropy for a guest, in base64."""
     return base64.b64encode(os.urandom(_ENTROPY_BYTES)).decode()
@@ -161,26 +130,6 @@ def pod_request(spec: PodSpec) -> dict[str, Any]:
             for nic in spec.nics
         ],
         "dns": codec.encode(spec.dns),
+        **({"sysctls": spec.sysctls} if spec.sysctls else {}),
+        **({"hosts": codec.encode(spec.host_aliases)} if spec.host_aliases else {}),
     }
-
-
-def container_requests(spec: PodSpec, images: Sequence[Image]) -> list[dict[str, Any]]:
-    """Return the arguments of the agent's ``container.create``, one of each container."""
-    disks = Disks(spec, images)
-    requests = []
-    for index, container in enumerate(spec.containers):
-        wanted = process.resolve(container, images[index].config)
-        layers, upper = disks.of_container(index)
-        requests.append(
-            {
-                "name": container.name,
-                "layers": layers,
-                "upper": upper,
-                "argv": list(wanted.argv),
-                "env": list(wanted.env),
-                "user": wanted.user,
-                "cwd": wanted.cwd,
-                "stop_signal": wanted.stop_signal,
-            }
-        )
-    return requests

@@ -12,12 +12,14 @@ import threading
 import time
 from typing import Any
 
-from nova_hyper.daemon.pods import status
+from nova_hyper.daemon.pods import outcome, status
+from nova_hyper.daemon.pods.power import ENDED, Power
 from nova_hyper.daemon.pods.registry import Entry, Registry
 from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.pods.sandbox import Sandboxes
 from nova_hyper.daemon.pods.service import HALF, UP, Pods
-from nova_hyper.daemon.ports import DomainState, Hypervisor
+from nova_hyper.daemon.ports import Hypervisor
+from nova_hyper.spec.container import ContainerState
 from nova_hyper.spec.errors import (
     ContainerFailed,
     GuestFailed,
@@ -26,7 +28,7 @@ from nova_hyper.spec.errors import (
     NetworkFailed,
 )
 from nova_hyper.spec.event import EventKind
-from nova_hyper.spec.pod import ContainerState, ContainerStatus, PodState
+from nova_hyper.spec.pod import PodState
 
 LOG = logging.getLogger(__name__)
 
@@ -37,7 +39,6 @@ _FINISH_S = 5.0
 _TRIES = 5
 _TRY_S = 2.0
 
-_ENDED = (None, DomainState.OFF)
 # As an agent that is not ours may answer to a question for its status.
 _SILENT = (GuestFailed, ContainerFailed, NetworkFailed)
 _CRASHED = (
@@ -56,12 +57,14 @@ class Monitor:
         sandboxes: Sandboxes,
         hypervisor: Hypervisor,
         pods: Pods,
+        power: Power,
     ) -> None:
         self._registry = registry
         self._repository = repository
         self._sandboxes = sandboxes
         self._hypervisor = hypervisor
         self._pods = pods
+        self._power = power
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -92,6 +95,18 @@ class Monitor:
         if entry is not None and not entry.noticed:
             entry.noticed = True
             self._queue.put(entry)
+
+    def domain_changed(self, pod_id: str) -> None:
+        """Have the pod looked at soon, also when a call is at work on it.
+
+        That call may wait for a guest that has just panicked, and the pod may have
+        been noticed before, when its micro-VM started.
+        """
+        entry = self._registry.find(pod_id)
+        if entry is not None and entry.noticed and entry.lock.locked():
+            self._queue.put(entry)
+        else:
+            self.notice(pod_id)
 
     def _agent_event(self, pod_id: str, event: dict[str, Any]) -> None:
         entry = self._registry.find(pod_id)
@@ -144,6 +159,7 @@ class Monitor:
         """
         entry.noticed = True
         if not entry.lock.acquire(blocking=False):
+            self._power.cut_short(entry)
             return
         try:
             entry.noticed = False
@@ -170,19 +186,23 @@ class Monitor:
             self._pods.remove(entry)
         elif entry.pod.state in UP:
             self._look_at_guest(entry)
+        elif entry.pod.state is PodState.SUSPENDED:
+            self._power.observe(entry, self._hypervisor.state(entry.id))
         elif self._hypervisor.state(entry.id) is not None:
             # An interrupted start or stop.
             self._sandboxes.destroy(entry)
 
     def _look_at_guest(self, entry: Entry) -> None:
         state = self._hypervisor.state(entry.id)
-        if state is DomainState.PAUSED:
-            entry.update(message="the micro-VM is paused: the host's disk is full, or QEMU failed")
+        if self._power.observe(entry, state):
             return
         try:
-            answer = None if state in _ENDED else self._status(entry)
+            answer = None if state in ENDED else self._status(entry)
         except _SILENT as exc:
-            if self._hypervisor.state(entry.id) not in _ENDED:
+            state = self._hypervisor.state(entry.id)
+            if self._power.observe(entry, state):  # it was paused, or saved, meanwhile
+                return
+            if state not in ENDED:
                 LOG.warning("the agent of pod %s does not answer: %s", entry.id, exc)
                 entry.close_session()
                 entry.update(message="the agent in the pod does not answer")
@@ -191,18 +211,24 @@ class Monitor:
         if answer is None:
             # Told first: taking down what is left may take a second, and is done again by the
             # next look when it fails.
-            self._pods.settle(entry, PodState.CRASHED, EventKind.CRASHED, (), _CRASHED)
+            reason = self._power.autopsy(entry, state) or _CRASHED
+            self._pods.settle(entry, PodState.CRASHED, EventKind.CRASHED, (), reason)
             self._sandboxes.destroy(entry)
         else:
-            self._take(entry, status.containers(answer, entry.pod.containers))
+            self._take(entry, answer)
 
-    def _take(self, entry: Entry, containers: tuple[ContainerStatus, ...]) -> None:
+    def _take(self, entry: Entry, answer: dict[str, Any]) -> None:
         """Believe what the agent says of the containers."""
+        containers = status.containers(answer, entry.pod.containers)
         entry.update(message="")
+        for kind, code, said in outcome.changes(entry.pod.containers, containers):
+            if entry.pace.take(time.monotonic()):
+                self._pods.tell(entry, kind, code, said)
         states = {c.state for c in containers}
-        if states == {ContainerState.EXITED}:
+        if status.is_finished(answer, containers):
+            entry.update(containers=containers)
             codes = tuple(c.exit_code for c in containers)
-            message = "exited" if codes[0] is None else f"exited with code {codes[0]}"
+            message = outcome.message(containers)
             self._pods.settle(entry, PodState.STOPPED, EventKind.EXITED, codes, message)
             self._sandboxes.shut_down(entry, 0)
         elif entry.pod.state is PodState.READY and ContainerState.RUNNING in states:
@@ -228,7 +254,7 @@ class Monitor:
                 self._sandboxes.connect(entry, fresh=False, timeout=_TRY_S)
                 return
             except GuestFailed:
-                if not left or entry.doomed or self._hypervisor.state(entry.id) in _ENDED:
+                if not left or entry.doomed or self._hypervisor.state(entry.id) in ENDED:
                     raise
 
     def reconcile(self) -> None:
@@ -243,7 +269,7 @@ class Monitor:
             if self._registry.find(pod_id) is None:
                 self._remove_orphan(pod_id)
         for entry in self._registry:
-            alive = states.get(entry.id) not in _ENDED
+            alive = states.get(entry.id) not in ENDED
             if alive and entry.pod.state in UP:
                 self.notice(entry.id)
             else:

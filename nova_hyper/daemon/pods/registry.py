@@ -6,10 +6,11 @@ import dataclasses
 import threading
 from collections.abc import Iterator
 
+from nova_hyper.daemon.pods.pace import Pace
 from nova_hyper.daemon.ports import GuestSession
 from nova_hyper.daemon.stopwatch import Stopwatch
-from nova_hyper.spec.errors import PodExists, PodNotFound
-from nova_hyper.spec.pod import Pod
+from nova_hyper.spec.errors import PodExists, PodNotFound, PodPaused
+from nova_hyper.spec.pod import Pod, PodState
 
 
 class Entry:
@@ -26,6 +27,7 @@ class Entry:
         self.lock = threading.Lock()
         self.session: GuestSession | None = None
         self.watch = Stopwatch(pod.timeline)
+        self.pace = Pace()
         self.noticed = False
         self.doomed = False
         self.gone = False
@@ -38,6 +40,14 @@ class Entry:
         """Replace fields of the pod, in memory only."""
         self.pod = dataclasses.replace(self.pod, **changes)  # type: ignore[arg-type]
         return self.pod
+
+    def require_unpaused(self) -> None:
+        """Refuse what a guest that stands still could not answer.
+
+        :raises PodPaused: when the pod is paused.
+        """
+        if self.pod.state is PodState.PAUSED:
+            raise PodPaused(f"pod {self.pod.spec.name} is paused; unpause it first")
 
     def close_session(self) -> None:
         """Hang up on the agent; idempotent."""
@@ -52,6 +62,11 @@ class Registry:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
+
+    def name_of(self, pod_id: str) -> str:
+        """Return how the pod is called, its id where it is gone."""
+        entry = self.find(pod_id)
+        return entry.pod.spec.name if entry is not None else pod_id
 
     def __iter__(self) -> Iterator[Entry]:
         with self._lock:
@@ -117,6 +132,11 @@ class Registry:
     def find(self, pod_id: str) -> Entry | None:
         """Return the entry of exactly this id, or None."""
         return self._entries.get(pod_id)
+
+    def boot_files(self) -> set[str]:
+        """Return the ids of all kernels and ramdisks that pods boot."""
+        boots = [entry.pod.spec.boot for entry in self]
+        return {ref for boot in boots for ref in (boot.kernel, boot.ramdisk) if ref}
 
     def drop(self, entry: Entry) -> None:
         """Forget *entry*; who waits for its lock sees that it is gone."""

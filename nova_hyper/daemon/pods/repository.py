@@ -34,9 +34,30 @@ class Repository:
         """Return the file of the pod's console."""
         return self.directory(pod_id) / "console.log"
 
+    def log(self, pod_id: str) -> Path:
+        """Return the file of the containers' output, a record a line."""
+        return self.directory(pod_id) / "container.log"
+
     def upper(self, pod_id: str, container: str) -> Path:
         """Return the disk of a container's writable layer."""
         return self.directory(pod_id) / f"upper-{container}.img"
+
+    def shared_upper(self, pod_id: str) -> Path:
+        """Return the disk of what all containers of a pod write."""
+        return self.directory(pod_id) / "upper.img"
+
+    def saved_memory(self, pod_id: str) -> Path:
+        """Return the file that the memory of a suspended pod is saved in."""
+        return self.directory(pod_id) / "memory.save"
+
+    def dump_request(self, pod_id: str) -> Path:
+        """Return the file that is there while a crash dump of the pod is asked for."""
+        return self.directory(pod_id) / "crash-dump"
+
+    def forget_memory(self, pod_id: str) -> None:
+        """Remove what is kept of a micro-VM's memory, or is to be; idempotent."""
+        self.saved_memory(pod_id).unlink(missing_ok=True)
+        self.dump_request(pod_id).unlink(missing_ok=True)
 
     def agent_socket(self, pod_id: str) -> Path:
         """Return the socket of the pod's agent."""

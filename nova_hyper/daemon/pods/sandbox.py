@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import dataclasses
 import logging
@@ -10,11 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from nova_hyper.daemon.guest import cmdline
+from nova_hyper.daemon import seccomp
 from nova_hyper.daemon.guest.assets import GuestAssets
 from nova_hyper.daemon.hypervisor.domain import Domain
 from nova_hyper.daemon.plan import Step
-from nova_hyper.daemon.pods import launch, status
+from nova_hyper.daemon.pods import boot, containers, features, launch, layout, local_disks, status
 from nova_hyper.daemon.pods.registry import Entry
 from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.ports import (
@@ -27,6 +28,7 @@ from nova_hyper.daemon.ports import (
     Platform,
     WritableDisks,
 )
+from nova_hyper.spec.container import SECCOMP_UNCONFINED, ContainerState, ContainerStatus
 from nova_hyper.spec.errors import (
     ContainerFailed,
     GuestFailed,
@@ -47,13 +49,17 @@ _CONSOLE_WIDTH = 200
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Times in seconds; ``firmware`` None is QEMU's own."""
+    """Times in seconds; ``firmware`` None is QEMU's own.
+
+    ``seccomp_profile`` is that of containers with the profile ``runtime/default``.
+    """
 
     boot_timeout: float
     request_timeout: float
     stop_timeout: float
     min_memory_mib: int
     firmware: Path | None
+    seccomp_profile: Path
 
 
 class Sandboxes:
@@ -68,6 +74,7 @@ class Sandboxes:
         guests: Guests,
         platform: Platform,
         assets: Callable[[], GuestAssets],
+        boot_files: boot.BootFiles,
         settings: Settings,
     ) -> None:
         self._repository = repository
@@ -77,6 +84,7 @@ class Sandboxes:
         self._guests = guests
         self._platform = platform
         self._assets = assets
+        self._boot_files = boot_files
         self._settings = settings
         self.on_agent_event: Callable[[str, dict[str, Any]], None] = lambda _id, _event: None
         self.on_agent_lost: Callable[[str], None] = lambda _id: None
@@ -100,35 +108,40 @@ class Sandboxes:
 
     def _make_disks(self, entry: Entry) -> None:
         spec = entry.pod.spec
-        if not spec.root_gib:
-            return
+        boot.check(spec, self._boot_files)
         owner = self._platform.owner()
-        for container in spec.containers:
-            path = self._repository.upper(spec.id, container.name)
+        local_disks.make(self._disks, self._repository, spec, owner)
+        path = layout.upper(self._repository, spec)
+        if path is not None:
             self._disks.create(path, spec.root_gib, owner)
 
     def _launch(self, entry: Entry, images: Sequence[Image]) -> None:
         spec = entry.pod.spec
-        disks = launch.Disks(spec, images)
+        disks = layout.Disks(spec, images)
         layers = [self._images.layer_path(d) for d in disks.diff_ids]
-        uppers = []
-        if spec.root_gib:
-            uppers = [self._repository.upper(spec.id, c.name) for c in spec.containers]
-        assets = self._assets()
+        booted = boot.prepare(
+            spec, self._assets(), self._boot_files, self._repository.directory(spec.id)
+        )
         domain = Domain(
             pod_id=spec.id,
             vcpus=spec.vcpus,
             memory_mib=spec.memory_mib,
-            kernel=assets.kernel,
-            initramfs=assets.initramfs,
-            cmdline=cmdline.DEFAULT,
+            kernel=booted.kernel,
+            initramfs=booted.initramfs,
+            cmdline=booted.cmdline,
             agent_socket=self._repository.agent_socket(spec.id),
             console_log=self._repository.console(spec.id),
+            container_log=self._repository.log(spec.id),
             virt_type=self._platform.virt_type(),
-            disks=tuple(disks.of_domain(layers, uppers)),
+            disks=(
+                *disks.of_domain(layers, layout.upper(self._repository, spec)),
+                *local_disks.of_domain(self._repository, spec),
+            ),
             nics=spec.nics,
             firmware=self._settings.firmware,
             owner=self._platform.owner(),
+            kernel_log=booted.kernel_log,
+            tuning=spec.tuning,
         )
         entry.update(qemu_pid=self._hypervisor.launch(domain) or None)
 
@@ -157,6 +170,8 @@ class Sandboxes:
     def _last_words(self, pod_id: str) -> str:
         console = self._repository.console(pod_id)
         try:
+            if not console.exists() or not console.stat().st_size:
+                console = boot.kernel_log(self._repository.directory(pod_id))
             with console.open("rb") as file:
                 file.seek(max(0, console.stat().st_size - 4096))
                 lines = file.read(4096).decode(errors="replace").split("\n")
@@ -168,11 +183,41 @@ class Sandboxes:
         return f"; its console ends with: {' | '.join(words)}" if words else ""
 
     def _configure(self, entry: Entry) -> None:
-        self.ask(entry, "pod.configure", **launch.pod_request(entry.pod.spec))
+        spec = entry.pod.spec
+        features.check(spec, self._features(entry))
+        self.ask(entry, "pod.configure", **launch.pod_request(spec))
+        for operation, arguments in local_disks.requests(spec):
+            self.ask(entry, operation, **arguments)
+
+    def _features(self, entry: Entry) -> frozenset[str]:
+        return (entry.session or self.connect(entry, fresh=False)).features
 
     def _create_containers(self, entry: Entry, images: Sequence[Image]) -> None:
-        for request in launch.container_requests(entry.pod.spec, images):
-            self.ask(entry, "container.create", **request)
+        supported = self._features(entry)
+        for op, args in containers.requests(entry.pod.spec, images, supported, self._seccomp):
+            self.ask(entry, op, **args)
+
+    def _seccomp(self, profile: str, capabilities: tuple[str, ...] | None) -> str | None:
+        if profile == SECCOMP_UNCONFINED:
+            return None
+        path, arch = self._settings.seccomp_profile, self._platform.arch()
+        return base64.b64encode(seccomp.compile_filter(path, arch, capabilities)).decode()
+
+    def start_containers(self, entry: Entry) -> tuple[ContainerStatus, ...]:
+        """Start the containers, or the first of the init containers; return what they are now.
+
+        :raises HyperError: what the agent refused, or that it does not answer.
+        """
+        spec, known = entry.pod.spec, entry.pod.containers
+        if features.SUPERVISE in self._features(entry):
+            self.ask(entry, "pod.start")
+        else:
+            for container in spec.containers:
+                self.ask(entry, "container.start", name=container.name)
+        # The agent's event says the rest, when it is so far.
+        begun = known[:1] if spec.init_containers else known
+        running = tuple(dataclasses.replace(c, state=ContainerState.RUNNING) for c in begun)
+        return running + known[len(begun) :]
 
     def ask(
         self, entry: Entry, op: str, timeout: float | None = None, **args: Any
@@ -181,11 +226,14 @@ class Sandboxes:
 
         :raises HyperError: what the agent refused, or that it does not answer.
         """
+        entry.require_unpaused()
         session = entry.session or self.connect(entry, fresh=False)
         try:
             return session.request(op, timeout or self._settings.request_timeout, **args)
         except AgentError as exc:
-            raise _typed(exc, args.get("name")) from exc
+            (only, *others) = entry.pod.spec.all_containers
+            about = only.name if op == "pod.start" and not others else args.get("name")
+            raise _typed(exc, about) from exc
 
     def shut_down(self, entry: Entry, grace_s: float) -> tuple[int | None, ...]:
         """Stop the containers, flush the disks and end the micro-VM.
@@ -229,7 +277,7 @@ class Sandboxes:
                 return None
             return status.exit_code(answer)
 
-        names = [c.name for c in entry.pod.spec.containers]
+        names = [c.name for c in entry.pod.spec.all_containers]
         with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
             return tuple(pool.map(stop, names))
 

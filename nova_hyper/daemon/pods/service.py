@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from nova_hyper.daemon import plan
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.hypervisor.domain import is_pod_id
-from nova_hyper.daemon.pods import launch
+from nova_hyper.daemon.pods import launch, outcome, tail
 from nova_hyper.daemon.pods.registry import Entry, Registry
 from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.ports import Hypervisor, Images, Platform
 from nova_hyper.daemon.stopwatch import Stopwatch
+from nova_hyper.spec.container import ContainerState, ContainerStatus
 from nova_hyper.spec.errors import (
     Conflict,
     DiskFull,
@@ -27,18 +26,20 @@ from nova_hyper.spec.errors import (
     HypervisorUnavailable,
     InvalidRequest,
     PodNotFound,
+    PodPaused,
+    SavedStateUnusable,
 )
 from nova_hyper.spec.event import EventKind
 from nova_hyper.spec.image import Image
 from nova_hyper.spec.nic import Dns, Nic
-from nova_hyper.spec.pod import ContainerState, ContainerStatus, Pod, PodSpec, PodState
+from nova_hyper.spec.pod import Pod, PodSpec, PodState
 
 LOG = logging.getLogger(__name__)
 
 _AGREEMENT_S = 10.0
 _CUT_S = 0.5
 
-UP = (PodState.READY, PodState.RUNNING)
+UP = (PodState.READY, PodState.RUNNING, PodState.PAUSED)
 HALF = (PodState.CREATING, PodState.DELETING)
 
 
@@ -65,6 +66,7 @@ class Pods:
         self._events = events
         self._settings = settings
         self.on_released: Callable[[Entry], None] = lambda _entry: None
+        self.on_start_suspended: Callable[[Entry], Pod] = lambda entry: entry.pod
         self.reconciled = threading.Event()
         """Set once pods and libvirt have been brought into agreement after a start."""
 
@@ -89,18 +91,19 @@ class Pods:
         self._require_agreement()
         if not is_pod_id(spec.id):
             raise InvalidRequest(f"the pod's id must be a UUID in lower case, not {spec.id!r}")
-        images = [self._images.get(c.image) for c in spec.containers]
+        images = [self._images.get(c.image) for c in spec.all_containers]
         launch.check(
             spec,
             images,
             arch=self._platform.arch(),
             memory=(self._settings.min_memory_mib, self._platform.memory_mib()),
         )
-        containers = [
-            ContainerStatus(c.name, c.image, image.id, ContainerState.CREATED)
-            for c, image in zip(spec.containers, images, strict=True)
-        ]
-        draft = Pod(spec, PodState.CREATING, tuple(containers), created_at=time.time())
+        first = len(spec.init_containers)
+        containers = tuple(
+            ContainerStatus(c.name, c.image, image.id, ContainerState.CREATED, init=index < first)
+            for index, (c, image) in enumerate(zip(spec.all_containers, images, strict=True))
+        )
+        draft = Pod(spec, PodState.CREATING, containers, created_at=time.time())
         watch.mark("request")
         while True:
             entry, new = self._registry.claim(draft)
@@ -143,7 +146,7 @@ class Pods:
             self._images.acquire(container.image_id, entry.id)
 
     def _ready(self, entry: Entry) -> None:
-        containers = tuple(_fresh(c) for c in entry.pod.containers)
+        containers = tuple(outcome.fresh(c) for c in entry.pod.containers)
         entry.update(
             state=PodState.READY,
             containers=containers,
@@ -160,13 +163,17 @@ class Pods:
 
     def boot(self, ref: str, nics: tuple[Nic, ...] | None = None, dns: Dns | None = None) -> Pod:
         """Bring a stopped or crashed pod back to READY, with other NICs when given."""
-        with self._entry(ref) as entry:
+        with self.holding(ref) as entry:
             return self._boot(entry, nics, dns)
 
     def _boot(self, entry: Entry, nics: tuple[Nic, ...] | None, dns: Dns | None) -> Pod:
         before = entry.pod
         if before.state in UP:
             return before
+        if before.state is PodState.SUSPENDED:
+            raise Conflict(
+                f"pod {before.spec.name} is suspended; resume it, or stop it to discard its memory"
+            )
         entry.watch = Stopwatch()
         spec = before.spec.replaced(nics=nics, dns=dns)
         images = [self._images.get(c.image_id) for c in before.containers]
@@ -175,6 +182,7 @@ class Pods:
             entry.update(spec=spec, timeline=(), started_at=None)
             # What a killed QEMU or an interrupted boot has left.
             self._sandboxes.destroy(entry)
+            self._repository.forget_memory(entry.id)
             entry.watch.mark("request")
             steps = self._sandboxes.boot_steps(entry, images)
             self._run(entry, [*steps, plan.Step("ready", lambda: self._ready(entry))])
@@ -184,24 +192,27 @@ class Pods:
         return entry.pod
 
     def start(self, ref: str) -> Pod:
-        """Start the containers, booting the sandbox first when the pod is stopped."""
-        with self._entry(ref) as entry:
+        """Start the containers, booting the sandbox first when the pod is stopped.
+
+        A suspended pod is resumed.
+        """
+        with self.holding(ref) as entry:
             if entry.pod.state is PodState.RUNNING:
                 return entry.pod
+            if entry.pod.state is PodState.PAUSED:
+                raise PodPaused(f"pod {entry.pod.spec.name} is paused; unpause it")
+            if entry.pod.state is PodState.SUSPENDED:
+                return self.on_start_suspended(entry)
             self._boot(entry, None, None)
             entry.watch.mark("start")
             try:
-                for container in entry.pod.spec.containers:
-                    self._sandboxes.ask(entry, "container.start", name=container.name)
+                containers = self._sandboxes.start_containers(entry)
             except HyperError as exc:
                 self._sandboxes.destroy(entry)
                 self.settle(entry, PodState.STOPPED, EventKind.STOPPED, (), exc.message)
                 raise
             entry.watch.mark("started")
-            running = tuple(
-                dataclasses.replace(c, state=ContainerState.RUNNING) for c in entry.pod.containers
-            )
-            self.started(entry, running)
+            self.started(entry, containers)
             return entry.pod
 
     def started(self, entry: Entry, containers: tuple[ContainerStatus, ...]) -> None:
@@ -211,11 +222,24 @@ class Pods:
         self._events.append(EventKind.STARTED, entry.id, entry.pod.spec.name)
 
     def stop(self, ref: str, grace_s: float | None = None, force: bool = False) -> Pod:
-        """Stop a pod: the stop signal, *grace_s* seconds, SIGKILL; *force*: at once."""
-        with self._entry(ref) as entry:
+        """Stop a pod: the stop signal, *grace_s* seconds, SIGKILL; *force*: at once.
+
+        A suspended pod is resumed to be stopped; with *force*, or where its
+        memory cannot be used, that is discarded.
+        """
+        with self.holding(ref) as entry:
+            if entry.pod.state is PodState.SUSPENDED and not self._woken(entry, force):
+                self._repository.forget_memory(entry.id)
+                said = "stopped on request; its saved memory was discarded"
+                self.settle(entry, PodState.STOPPED, EventKind.STOPPED, (), said)
+                return entry.pod
             if entry.pod.state not in UP:
                 return entry.pod
-            grace = self._settings.stop_timeout if grace_s is None else grace_s
+            if entry.pod.state is PodState.PAUSED and not force:
+                self._hypervisor.unpause(entry.id)  # or nothing could take the signal
+            own = entry.pod.spec.termination_grace_s
+            usual = self._settings.stop_timeout if own is None else own
+            grace = usual if grace_s is None else grace_s
             if force:
                 self._sandboxes.destroy(entry)
                 codes: tuple[int | None, ...] = ()
@@ -223,6 +247,17 @@ class Pods:
                 codes = self._sandboxes.shut_down(entry, grace)
             self.settle(entry, PodState.STOPPED, EventKind.STOPPED, codes, "stopped on request")
             return entry.pod
+
+    def _woken(self, entry: Entry, force: bool) -> bool:
+        """Resume a suspended pod, so that it can end in good order; return whether it was."""
+        if force:
+            return False
+        try:
+            self.on_start_suspended(entry)
+        except SavedStateUnusable as exc:
+            LOG.warning("pod %s cannot end in good order: %s", entry.id, exc.message)
+            return False
+        return True
 
     def settle(
         self,
@@ -238,19 +273,23 @@ class Pods:
         """
         known = codes or (None,) * len(entry.pod.containers)
         containers = tuple(
-            dataclasses.replace(c, state=ContainerState.EXITED, exit_code=code)
-            for c, code in zip(entry.pod.containers, known, strict=True)
+            outcome.ended(c, code) for c, code in zip(entry.pod.containers, known, strict=True)
         )
+        exit_code = outcome.exit_code(containers)
         entry.update(
             state=state,
             containers=containers,
-            exit_code=known[0],
+            exit_code=exit_code,
             message=message,
             stopped_at=time.time(),
             qemu_pid=None,
         )
         self.note(entry)
-        self._events.append(kind, entry.id, entry.pod.spec.name, known[0], message)
+        self.tell(entry, kind, exit_code, message)
+
+    def tell(self, entry: Entry, kind: EventKind, exit_code: int | None, message: str) -> None:
+        """Put what happened to a container of a pod into the log of events."""
+        self._events.append(kind, entry.id, entry.pod.spec.name, exit_code, message)
         LOG.info("pod %s (%s): %s", entry.id, entry.pod.spec.name, message)
 
     def note(self, entry: Entry) -> None:
@@ -308,10 +347,7 @@ class Pods:
     def console(self, ref: str, max_bytes: int) -> bytes:
         """Return the last *max_bytes* of what the containers printed."""
         path = self._repository.console(self._registry.get(ref).id)
-        data = _tail(path, max_bytes)
-        if len(data) < max_bytes:  # virtlogd has moved the beginning away
-            data = _tail(path.with_name(path.name + ".0"), max_bytes - len(data)) + data
-        return data
+        return tail.rotated(path, max_bytes)
 
     def _require_agreement(self) -> None:
         if not self.reconciled.wait(_AGREEMENT_S):
@@ -320,7 +356,11 @@ class Pods:
             )
 
     @contextlib.contextmanager
-    def _entry(self, ref: str) -> Iterator[Entry]:
+    def holding(self, ref: str) -> Iterator[Entry]:
+        """Give a pod that is neither made nor deleted, its lock held in the body.
+
+        :raises PodNotFound: when there is none.
+        """
         entry = self._registry.get(ref)
         self._require_agreement()
         with self._holding(entry):
@@ -351,17 +391,3 @@ def _disk_errors() -> Iterator[None]:
                 "no room on the host's disk for the pod's files; free space or use another host"
             ) from exc
         raise HyperError(f"the pod's files on the host cannot be used: {exc}") from exc
-
-
-def _fresh(container: ContainerStatus) -> ContainerStatus:
-    return dataclasses.replace(container, state=ContainerState.CREATED, exit_code=None)
-
-
-def _tail(path: Path, max_bytes: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - max_bytes))
-            return file.read(max_bytes)
-    except FileNotFoundError:
-        return b""

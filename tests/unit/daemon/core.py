@@ -6,11 +6,16 @@ from pathlib import Path
 
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.guest.assets import GuestAssets
+from nova_hyper.daemon.guest.bootfiles import BootFileStore
+from nova_hyper.daemon.pods.commit import Commits
+from nova_hyper.daemon.pods.dumps import Dumps
 from nova_hyper.daemon.pods.monitor import Monitor
+from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
 from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.pods.service import Pods
+from nova_hyper.daemon.pods.sessions import Sessions
 from tests.unit.daemon.fakes import (
     PATIENCE_S,
     POD_ID,
@@ -40,9 +45,15 @@ class Core:
         self.platform = FakePlatform()
         self.registry = Registry()
         self.repository = Repository(directory / "pods", directory / "run")
+        self.boot_files = BootFileStore(directory / "boot", 1 << 20, self.registry.boot_files)
         self.events = EventLog(directory / "events.jsonl", keep=1000)
         settings = Settings(
-            boot_timeout=60, request_timeout=30, stop_timeout=10, min_memory_mib=32, firmware=None
+            boot_timeout=60,
+            request_timeout=30,
+            stop_timeout=10,
+            min_memory_mib=32,
+            firmware=None,
+            seccomp_profile=Path("/no/such/profile.json"),
         )
         assets = GuestAssets(Path("/guest/vmlinux"), Path("/guest/initramfs"), "key", "6.1", "1")
         self.sandboxes = Sandboxes(
@@ -53,6 +64,7 @@ class Core:
             self.guests,
             self.platform,
             lambda: assets,
+            self.boot_files,
             settings,
         )
         self.pods = Pods(
@@ -65,9 +77,26 @@ class Core:
             self.events,
             settings,
         )
-        self.monitor = Monitor(
-            self.registry, self.repository, self.sandboxes, self.hypervisor, self.pods
+        self.dumps = directory / "dumps"
+        self.power = Power(
+            self.pods,
+            self.sandboxes,
+            self.hypervisor,
+            self.repository,
+            self.events,
+            Dumps(self.dumps, most=2, max_mib=512),
+            lambda: assets,
         )
+        self.monitor = Monitor(
+            self.registry,
+            self.repository,
+            self.sandboxes,
+            self.hypervisor,
+            self.pods,
+            self.power,
+        )
+        self.sessions = Sessions(self.registry, self.repository, self.sandboxes, self.pods)
+        self.commits = Commits(self.pods, self.sessions, self.sandboxes, self.images)
         for pod in self.repository.load():
             self.registry.add(pod)
         self.images.retain({entry.id for entry in self.registry})

@@ -8,20 +8,37 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from nova_hyper.daemon.hypervisor.domain import Domain
+from nova_hyper.daemon.hypervisor.saved import SavedDomain
 from nova_hyper.daemon.ports import AgentError, DomainState, GuestSession
-from nova_hyper.spec.errors import GuestFailed, HypervisorUnavailable, ImageNotFound
+from nova_hyper.spec.container import Container
+from nova_hyper.spec.diagnostics import CpuTime, Diagnostics, DiskCount, Memory, NicCount
+from nova_hyper.spec.errors import (
+    GuestFailed,
+    HypervisorFailed,
+    HypervisorUnavailable,
+    ImageNotFound,
+    SavedStateUnusable,
+)
 from nova_hyper.spec.image import Image, ImageConfig, Layer
-from nova_hyper.spec.pod import Container, PodSpec
+from nova_hyper.spec.pod import PodSpec
 
 POD_ID = "0f0e0d0c-0000-4000-8000-000000000001"
 OTHER_ID = "0f0e0d0c-0000-4000-8000-000000000002"
 IMAGE_ID = "sha256:" + "a" * 64
+SAVED = b"LibvirtQemudSave, and then the memory"
+DIAGNOSTICS = Diagnostics(
+    cpus=(CpuTime(0, 5_000_000),),
+    memory=Memory(maximum_mib=64, resident_mib=90),
+    disks=(DiskCount("l0", 4096, 1, 0, 0),),
+    nics=(NicCount("fa:16:3e:00:00:01", 100, 1, 0, 0, 200, 2, 0, 0),),
+)
 PATIENCE_S = 10
 """How long a test waits for another thread before it fails; never reached otherwise."""
 
@@ -82,6 +99,8 @@ class FakeHypervisor(Failures):
         self.away = False
         self.on_launch: Callable[[Domain], None] = lambda _domain: None
         self.on_gone: Callable[[str], None] = lambda _pod_id: None
+        self.on_saved: Callable[[str], None] = lambda _pod_id: None
+        self.loaded: list[SavedDomain] = []
 
     def _call(self, method: str) -> None:
         if self.away:
@@ -99,7 +118,7 @@ class FakeHypervisor(Failures):
 
     def destroy(self, pod_id: str) -> None:
         self._call("destroy")
-        if self.domains.pop(pod_id, None) is not None:
+        if self.domains.pop(pod_id, None) not in (None, DomainState.OFF):
             self.on_gone(pod_id)
 
     def states(self) -> dict[str, DomainState]:
@@ -110,17 +129,60 @@ class FakeHypervisor(Failures):
         self._call("state")
         return self.domains.get(pod_id)
 
+    def _turn(self, method: str, pod_id: str, state: DomainState) -> None:
+        self._call(method)
+        if pod_id not in self.domains:
+            raise HypervisorFailed(f"libvirt has no domain of pod {pod_id}")
+        self.domains[pod_id] = state
+
+    def pause(self, pod_id: str) -> None:
+        self._turn("pause", pod_id, DomainState.PAUSED)
+
+    def unpause(self, pod_id: str) -> None:
+        self._turn("unpause", pod_id, DomainState.RUNNING)
+
+    def save(self, pod_id: str, path: Path) -> None:
+        self._turn("save", pod_id, DomainState.SAVING)
+        path.write_bytes(SAVED)
+        self.domains[pod_id] = DomainState.OFF
+        self.on_saved(pod_id)
+
+    def load(self, saved: SavedDomain) -> int:
+        self._call("load")
+        self.loaded.append(saved)
+        if saved.path.read_bytes() != SAVED:
+            raise SavedStateUnusable("the pod's saved memory cannot be used: bad magic")
+        self.domains[saved.pod_id] = DomainState.PAUSED
+        return 4243
+
+    def inject_nmi(self, pod_id: str) -> None:
+        self._turn("inject_nmi", pod_id, DomainState.PANICKED)
+
+    def dump(self, pod_id: str, path: Path) -> None:
+        self._call("dump")
+        path.write_bytes(b"the memory")
+
+    def diagnostics(self, pod_id: str) -> Diagnostics:
+        self._call("diagnostics")
+        return DIAGNOSTICS
+
     def vanish(self, pod_id: str) -> None:
         """QEMU is killed."""
         self.domains[pod_id] = DomainState.OFF
         self.on_gone(pod_id)
 
 
+STREAM_FEATURES = frozenset(("streams", "archive", "stats", "log"))
+POD_FEATURES = frozenset(("supervise", "resources", "security", "volumes", "sysctls"))
+ALL_FEATURES = frozenset(("clock", "entropy")) | STREAM_FEATURES | POD_FEATURES
+
+
 class FakeAgent(Failures):
     """The agent in one guest, which outlives the connections to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, features: frozenset[str] = ALL_FEATURES) -> None:
         super().__init__()
+        self.features = features
         self.containers: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.answers: dict[str, dict[str, Any]] = {}
@@ -129,6 +191,8 @@ class FakeAgent(Failures):
         """What happens in the guest while a request is on its way."""
         self.silent = False
         self.off: Callable[[], None] = lambda: None
+        self.streams: queue.SimpleQueue[FakeStream] = queue.SimpleQueue()
+        """Those that were opened, in order."""
 
     def ask(self, op: str, args: dict[str, Any]) -> dict[str, Any]:
         self.requests.append((op, args))
@@ -148,8 +212,33 @@ class FakeAgent(Failures):
     def _pod_configure(self, **_args: Any) -> dict[str, Any]:
         return {}
 
-    def _container_create(self, name: str, **_args: Any) -> dict[str, Any]:
+    def _disk_mount(self, **_args: Any) -> dict[str, Any]:
+        return {}
+
+    def _swap_on(self, **_args: Any) -> dict[str, Any]:
+        return {}
+
+    def _container_create(self, name: str, **args: Any) -> dict[str, Any]:
         self.containers[name] = {"name": name, "state": "created", "exit_code": None}
+        if args.get("init"):
+            self.containers[name]["init"] = True
+        return {}
+
+    def _volume_create(self, name: str, **_args: Any) -> dict[str, Any]:
+        assert not self.containers, "volumes come first"
+        return {}
+
+    def _volume_write(self, **_args: Any) -> dict[str, Any]:
+        return {}
+
+    def _pod_start(self) -> dict[str, Any]:
+        """Start everything; init containers have ended well by the next question."""
+        for container in self.containers.values():
+            if container["state"] == "created":
+                ended = container.get("init")
+                container.update(state="exited", exit_code=0) if ended else container.update(
+                    state="running"
+                )
         return {}
 
     def _container_start(self, name: str) -> dict[str, Any]:
@@ -169,6 +258,12 @@ class FakeAgent(Failures):
     def _pod_status(self) -> dict[str, Any]:
         return {"containers": list(self.containers.values())}
 
+    def _clock_set(self, time_ns: int) -> dict[str, Any]:
+        return {}
+
+    def _entropy_add(self, entropy: str) -> dict[str, Any]:
+        return {}
+
     def _power_off(self) -> dict[str, Any]:
         self.off()
         return {}
@@ -176,6 +271,70 @@ class FakeAgent(Failures):
     def exit(self, code: int, name: str = "main") -> None:
         """A container's process ends."""
         self.containers[name].update(state="exited", exit_code=code)
+
+
+class FakeStream:
+    """A stream into a guest: the test plays the guest with ``say`` and ``end``."""
+
+    def __init__(self, op: str, args: dict[str, Any]) -> None:
+        self.op = op
+        self.args = args
+        self.answer: dict[str, Any] = {}
+        self.exit_code: int | None = None
+        self.error: str | None = None
+        self.written: list[bytes | str | tuple[int, int] | None] = []
+        """What the other side sent: data, sizes, signals, and None for the end of the input."""
+        self.closed = threading.Event()
+        self._said: queue.SimpleQueue[tuple[int, bytes] | BaseException | None] = (
+            queue.SimpleQueue()
+        )
+        self.changed = threading.Condition()
+
+    def say(self, data: bytes, channel: int = 0) -> None:
+        self._said.put((channel, data))
+
+    def end(self, exit_code: int | None = 0, error: str | None = None) -> None:
+        self.exit_code, self.error = exit_code, error
+        self._said.put(None)
+
+    def lose(self) -> None:
+        """The guest dies."""
+        self._said.put(GuestFailed("the guest ended, or closed its connection"))
+
+    def wait_for(self, condition: Callable[[], Any]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(condition, PATIENCE_S), self.written
+
+    def _take(self, what: bytes | str | tuple[int, int] | None) -> None:
+        with self.changed:
+            self.written.append(what)
+            self.changed.notify_all()
+
+    def read(self, timeout: float | None) -> tuple[int, bytes] | None:
+        try:
+            part = self._said.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError from None
+        if isinstance(part, BaseException):
+            raise part
+        return part
+
+    def write(self, data: bytes, timeout: float | None) -> None:
+        self._take(data)
+
+    def end_input(self) -> None:
+        self._take(None)
+
+    def resize(self, rows: int, cols: int) -> None:
+        self._take((rows, cols))
+
+    def signal(self, name: str) -> None:
+        self._take(name)
+
+    def close(self) -> None:
+        if not self.closed.is_set():
+            self.closed.set()
+            self._said.put(None)
 
 
 class FakeSession:
@@ -188,9 +347,18 @@ class FakeSession:
         on_lost: Callable[[str], None],
     ) -> None:
         self.agent = agent
+        self.features = agent.features
         self.on_event = on_event
         self.on_lost = on_lost
         self.closed = threading.Event()
+
+    def open_stream(self, op: str, timeout: float, **args: Any) -> FakeStream:
+        assert timeout > 0
+        self.agent.requests.append((op, args))
+        self.agent.check(op)
+        stream = FakeStream(op, args)
+        self.agent.streams.put(stream)
+        return stream
 
     def request(self, op: str, timeout: float, **args: Any) -> dict[str, Any]:
         assert timeout > 0
@@ -216,10 +384,19 @@ class FakeGuests(Failures):
         self.agents: dict[str, FakeAgent] = {}
         self.sessions: list[FakeSession] = []
         self.fresh: list[bool] = []
+        self.features = ALL_FEATURES
+        """What agents can that boot from now on."""
         self.hang = False
         self.hanging = threading.Event()
         self._cut = threading.Event()
         hypervisor.on_gone = self._gone
+        hypervisor.on_saved = self._saved
+
+    def _saved(self, pod_id: str) -> None:
+        """The agent is in the saved memory; who talked to it hears no more."""
+        for session in self.sessions:
+            if session.agent is self.agents.get(pod_id):
+                session.closed.set()
 
     def _gone(self, pod_id: str) -> None:
         self.agents.pop(pod_id, None)
@@ -246,7 +423,7 @@ class FakeGuests(Failures):
             raise GuestFailed("the guest ended")
         agent = self.agents.get(pod_id)
         if agent is None:
-            agent = self.agents[pod_id] = FakeAgent()
+            agent = self.agents[pod_id] = FakeAgent(self.features)
             agent.off = lambda: self._hypervisor.vanish(pod_id)
         if agent.silent:
             raise GuestFailed("the agent did not say hello")
@@ -296,6 +473,11 @@ class FakeDisks(Failures):
         self.check("create")
         path.touch()
         self.made.append((path, size_gib, owner))
+
+    def create_swap(self, path: Path, size_mib: int, owner: str) -> None:
+        self.check("create_swap")
+        path.touch()
+        self.made.append((path, size_mib, owner))
 
 
 class FakePlatform(Failures):

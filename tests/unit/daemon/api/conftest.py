@@ -9,10 +9,14 @@ import werkzeug.test
 
 from nova_hyper.daemon.api.app import App
 from nova_hyper.daemon.api.handlers import Handlers
+from nova_hyper.daemon.api.stream_handlers import StreamHandlers
+from nova_hyper.daemon.api.streams import Streams
 from nova_hyper.spec.errors import ImageInUse, ImageInvalid, ImageNotFound
+from nova_hyper.spec.usage import DiskUsage, ImageUsage, Pruned
 from tests.unit.daemon import fakes
 from tests.unit.fake_hyperd import HOST
 
+USAGE = DiskUsage((ImageUsage("sha256:0", ("web:1",), 5, 5, 1),), (), 1, 5, 0, 0)
 MAX_BODY = 64 * 1024
 
 
@@ -46,6 +50,18 @@ class Images:
             raise ImageInUse("a pod still needs it")
         self.images.remove(self.get(ref))
 
+    def tag(self, ref, name):
+        image = self.get(ref)
+        self.images[self.images.index(image)] = made = dataclasses.replace(
+            image, names=(*image.names, name)
+        )
+        return made
+
+    def prune(self, everything=False):
+        gone = [image for image in self.images if everything or not image.names]
+        self.images = [image for image in self.images if image not in gone]
+        return Pruned(tuple(image.id for image in gone), (), 7)
+
 
 @pytest.fixture
 def images():
@@ -53,11 +69,28 @@ def images():
 
 
 @pytest.fixture
-def app(core, images):
+def streams():
+    return Streams(4)
+
+
+@pytest.fixture
+def app(core, images, streams):
     def host(pods):
         return dataclasses.replace(HOST, pods=pods)
 
-    return App(Handlers(core.pods, images, core.events, host), MAX_BODY)
+    handlers = Handlers(
+        core.pods,
+        core.sessions,
+        images,
+        core.events,
+        host,
+        core.power,
+        core.boot_files,
+        lambda: USAGE,
+    )
+    return App(
+        handlers, StreamHandlers(core.sessions, images, images, core.commits), streams, MAX_BODY
+    )
 
 
 @pytest.fixture

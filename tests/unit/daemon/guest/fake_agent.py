@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import socket
 import struct
 import threading
@@ -34,6 +35,8 @@ class FakeAgent:
     def __init__(self, path: Path, serve: Serve | None = None) -> None:
         self.path = path
         self.requests: list[dict[str, Any]] = []
+        self.of_streams: queue.Queue[tuple[int, int, int, bytes]] = queue.Queue()
+        """Frames with data and windows: type, flags, stream, payload."""
         self.zeros = 0
         self.greeting = b""
         self.hello: Callable[[dict[str, Any]], dict[str, Any]] = hello_fields
@@ -74,6 +77,15 @@ class FakeAgent:
     def event(self, **fields: Any) -> None:
         self.frame(3, 0, fields)
 
+    def data(self, stream: int, payload: bytes, flags: int = 0) -> None:
+        self.raw(HEADER.pack(b"HV", 4, flags, stream, len(payload)) + payload)
+
+    def window(self, stream: int, more: int) -> None:
+        self.raw(HEADER.pack(b"HV", 5, 0, stream, 4) + more.to_bytes(4, "big"))
+
+    def end(self, stream: int, **fields: Any) -> None:
+        self.event(event="stream.closed", stream=stream, **fields)
+
     def _run(self) -> None:
         while True:
             try:
@@ -95,7 +107,10 @@ class FakeAgent:
                 self.zeros += 1
                 continue
             header = first + stream.read(HEADER.size - 1)
-            _magic, _kind, _flags, number, length = HEADER.unpack(header)
+            _magic, kind, flags, number, length = HEADER.unpack(header)
+            if kind in (4, 5):
+                self.of_streams.put((kind, flags, number, stream.read(length)))
+                continue
             request = json.loads(stream.read(length))
             self.requests.append(request)
             if request["op"] == "hello":

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nova_hyper.daemon.guest import frame
+from nova_hyper.daemon.guest import frame, hello
 from nova_hyper.daemon.guest.channel import AgentChannel
 from nova_hyper.daemon.guest.reactor import Reactor
 from nova_hyper.daemon.ports import AgentError
@@ -148,7 +148,7 @@ def test_a_guest_that_only_sends_garbage_is_given_up(bench: Bench) -> None:
     "wrong",
     [
         {"nonce": "another"},
-        {"version": 2},
+        {"version": hello.VERSION + 1},
         {"version": "1"},
         {"version": True},
         {"features": "clock"},

@@ -54,6 +54,7 @@ UPPER = Disk(Path("/pods/x/upper-main.img"), "upper0", readonly=False)
 SHAPES = {
     "plain": PLAIN,
     "kvm": dataclasses.replace(PLAIN, virt_type="kvm"),
+    "log": dataclasses.replace(PLAIN, container_log=Path("/pods/x/container.log")),
     "firmware": dataclasses.replace(PLAIN, firmware=Path("/usr/share/qemu/qboot.rom")),
     "owner": dataclasses.replace(PLAIN, owner="64055:109"),
     "nics": dataclasses.replace(PLAIN, nics=(OVS, BRIDGE, TAP)),
@@ -153,8 +154,14 @@ def test_the_processor_is_the_hosts_under_kvm_only(virt_type, mode, model):
 
 def test_a_guest_that_ends_stays_down():
     root = xml()
-    ends = {root.findtext(event) for event in ("on_poweroff", "on_reboot", "on_crash")}
+    ends = {root.findtext(event) for event in ("on_poweroff", "on_reboot")}
     assert ends == {"destroy"}
+
+
+def test_a_guest_that_panics_is_kept_for_the_daemon_to_look():
+    root = xml()
+    assert root.findtext("on_crash") == "preserve"
+    assert attributes(root.find("devices/panic")) == {"model": "isa"}
 
 
 def test_with_an_owner_libvirt_changes_no_files_owner():
@@ -297,3 +304,16 @@ def test_a_nics_place_does_not_depend_on_the_number_of_layers():
 def test_too_many_devices_are_an_error():
     with pytest.raises(ValueError, match="225 devices are more than the 224 possible"):
         to_xml(dataclasses.replace(PLAIN, disks=layers(225)), "hyper-")
+
+
+def test_the_containers_log_is_a_second_port_that_virtlogd_writes() -> None:
+    devices = xml(container_log=Path("/pods/x/container.log")).find("devices")
+    first, second = devices.findall("channel")
+    assert first.find("target").get("name") == "org.nova-hyper.agent.0"
+    assert second.get("type") == "file"
+    assert attributes(second.find("source")) == {"path": "/pods/x/container.log", "append": "on"}
+    assert attributes(second.find("target")) == {"type": "virtio", "name": "org.nova-hyper.log.0"}
+
+
+def test_a_domain_without_a_log_has_one_port() -> None:
+    assert len(xml().findall("devices/channel")) == 1

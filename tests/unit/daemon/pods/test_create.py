@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nova_hyper.daemon.ports import AgentError, DomainState
+from nova_hyper.spec.container import Container
 from nova_hyper.spec.errors import (
     Conflict,
     ContainerFailed,
@@ -28,7 +29,7 @@ from nova_hyper.spec.errors import (
 )
 from nova_hyper.spec.image import Layer
 from nova_hyper.spec.nic import Nic, NicKind, Route
-from nova_hyper.spec.pod import Container, Pod, PodState
+from nova_hyper.spec.pod import Pod, PodState
 from tests.unit.daemon import fakes
 from tests.unit.daemon.core import Core
 from tests.unit.daemon.fakes import OTHER_ID, PATIENCE_S, POD_ID, spec
@@ -77,10 +78,11 @@ def test_the_domain_gets_each_layer_once_and_the_upper_last(core):
     assert [(d.serial, d.readonly) for d in domain.disks] == [
         ("l0", True),
         ("l1", True),
-        ("upper0", False),
-        ("upper1", False),
+        ("upper", False),
     ]
-    assert [(size, owner) for _path, size, owner in core.disks.made] == [(3, "64055:64055")] * 2
+    assert [(p.name, size, owner) for p, size, owner in core.disks.made] == [
+        ("upper.img", 3, "64055:64055")
+    ]
     assert domain.owner == "64055:64055"
 
 
@@ -88,7 +90,10 @@ def test_without_root_disk_the_upper_is_a_share_of_the_memory(core):
     two = (Container("a", "web:1"), Container("b", "web:1"))
     core.pods.create(spec(containers=two, memory_mib=256))
     creates = [args for op, args in core.agent().requests if op == "container.create"]
-    assert [c["upper"] for c in creates] == [{"tmpfs_mib": 64}] * 2
+    assert [c["upper"] for c in creates] == [
+        {"tmpfs_mib": 128, "tmpfs": "upper", "dir": "a"},
+        {"tmpfs_mib": 128, "tmpfs": "upper", "dir": "b"},
+    ]
     assert [c["layers"] for c in creates] == [["l0", "l1"]] * 2
 
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import base64
 import dataclasses
 import time
-from pathlib import Path
 
 import pytest
 
 from nova_hyper.daemon.hypervisor.domain import MAX_DEVICES
 from nova_hyper.daemon.pods import launch
-from nova_hyper.spec.errors import ImageUnsuitable
+from nova_hyper.spec.container import Container, Security
+from nova_hyper.spec.errors import ImageUnsuitable, InvalidRequest
 from nova_hyper.spec.image import Layer
 from nova_hyper.spec.nic import Dns, Nic, NicKind, Route
-from nova_hyper.spec.pod import Container
+from nova_hyper.spec.pod import HostAlias
 from tests.unit.daemon.fakes import image, spec
 
 LIMITS = {"arch": "amd64", "memory": (32, 1024)}
-TWO = (Container("a", "web:1"), Container("b", "db:1"))
 
 
 def layered(names):
@@ -55,57 +54,6 @@ def test_more_devices_than_a_micro_vm_has_room_for_are_refused():
         launch.check_devices(spec(root_gib=1, nics=(nic,)), [too_many])
 
 
-def test_a_layer_that_two_containers_have_is_one_disk():
-    disks = launch.Disks(spec(containers=TWO), [layered("xy"), layered("xz")])
-    assert disks.diff_ids == ("x", "y", "z")
-    assert disks.of_container(0)[0] == ["l0", "l1"]
-    assert disks.of_container(1)[0] == ["l0", "l2"]
-
-
-def test_a_layer_that_an_image_has_twice_is_one_disk_mounted_twice():
-    disks = launch.Disks(spec(), [layered("xyx")])
-    assert disks.diff_ids == ("x", "y")
-    assert disks.of_container(0)[0] == ["l0", "l1", "l0"]
-
-
-def test_serial_numbers_fit_virtio_and_belong_to_their_paths():
-    images = [layered([f"d{i}" for i in range(200)])]
-    disks = launch.Disks(spec(root_gib=1), images)
-    paths = [Path("/layers", d) for d in disks.diff_ids]
-    made = disks.of_domain(paths, [Path("/upper")])
-    assert [d.path for d in made] == [*paths, Path("/upper")]
-    assert len({d.serial for d in made}) == len(made)
-    assert max(len(d.serial) for d in made) <= 20
-    assert [d.readonly for d in made] == [True] * 200 + [False]
-
-
-def test_every_container_has_its_upper_by_serial():
-    requests = launch.container_requests(
-        spec(containers=TWO, root_gib=1), [layered("x"), layered("y")]
-    )
-    assert [r["upper"] for r in requests] == [{"serial": "upper0"}, {"serial": "upper1"}]
-
-
-def test_the_tmpfs_of_a_small_pod_is_at_least_one_mib():
-    many = tuple(Container(f"c{i}", "web:1") for i in range(16))
-    requests = launch.container_requests(spec(containers=many, memory_mib=24), [image()] * 16)
-    assert {r["upper"]["tmpfs_mib"] for r in requests} == {1}
-
-
-def test_a_container_request_has_what_the_agent_needs():
-    (request,) = launch.container_requests(spec(), [image()])
-    assert request == {
-        "name": "main",
-        "layers": ["l0", "l1"],
-        "upper": {"tmpfs_mib": 32},
-        "argv": ["/bin/web", "--serve"],
-        "env": ["PATH=/bin"],
-        "user": "",
-        "cwd": "/",
-        "stop_signal": "SIGTERM",
-    }
-
-
 def test_a_pod_request_has_network_clock_and_entropy():
     nic = Nic(
         "52:54:00:00:00:01",
@@ -134,6 +82,49 @@ def test_a_pod_request_has_network_clock_and_entropy():
         ],
         "dns": {"nameservers": ["9.9.9.9"], "search": ["x"]},
     }
+
+
+def test_a_pod_request_has_sysctls_and_hosts_only_where_there_are_any():
+    request = launch.pod_request(
+        spec(sysctls={"net.core.somaxconn": "9"}, host_aliases=(HostAlias("10.0.0.9", ("db",)),))
+    )
+    assert request["sysctls"] == {"net.core.somaxconn": "9"}
+    assert request["hosts"] == [{"ip": "10.0.0.9", "names": ["db"]}]
+    assert not {"sysctls", "hosts"} & set(launch.pod_request(spec()))
+
+
+@pytest.mark.parametrize(
+    ("user", "fine"),
+    [
+        ("5", True),
+        ("5:0", True),
+        ("", False),
+        ("0", False),
+        ("00", False),
+        ("root", False),
+        ("www-data", False),
+        (":5", False),
+        ("-1", False),
+    ],
+)
+def test_a_container_that_must_not_be_root_needs_the_number_of_another_user(user, fine):
+    made = spec(
+        containers=(Container("main", "web:1", user=user, security=Security(non_root=True)),)
+    )
+    if fine:
+        launch.check(made, [image()], **LIMITS)
+    else:
+        with pytest.raises(ImageUnsuitable, match="container main must not run as root"):
+            launch.check(made, [image()], **LIMITS)
+
+
+def test_init_containers_are_checked_like_the_others():
+    made = spec(init_containers=(Container("main", "web:1"),))
+    with pytest.raises(InvalidRequest, match="two containers of the pod have one name"):
+        launch.check(made, [image()] * 2, **LIMITS)
+    arm = dataclasses.replace(image(), architecture="arm64")
+    with pytest.raises(ImageUnsuitable, match="init:1 is for arm64"):
+        launch.check(spec(init_containers=(Container("a", "init:1"),)), [arm, image()], **LIMITS)
 
 
 def test_entropy_is_new_every_time():

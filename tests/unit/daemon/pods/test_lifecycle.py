@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nova_hyper.daemon.ports import AgentError
+from nova_hyper.spec.container import Container, ContainerState
 from nova_hyper.spec.errors import (
     ContainerFailed,
     DiskFull,
@@ -19,7 +20,7 @@ from nova_hyper.spec.errors import (
     PodNotFound,
 )
 from nova_hyper.spec.nic import Dns, Nic, NicKind
-from nova_hyper.spec.pod import Container, ContainerState, PodState
+from nova_hyper.spec.pod import PodState
 from tests.unit.daemon.fakes import OTHER_ID, POD_ID, FakeAgent, spec
 
 NO_ROOM = OSError(errno.ENOSPC, "No space left on device")
@@ -47,7 +48,7 @@ def test_started_containers_run(core, running):
 
 def test_starting_again_changes_nothing(core, running):
     assert core.pods.start(POD_ID) == running
-    assert core.agent().asked.count("container.start") == 1
+    assert core.agent().asked.count("pod.start") == 1
     assert core.kinds() == ["created", "started"]
 
 
@@ -63,7 +64,7 @@ def test_a_start_of_a_stopped_pod_boots_it_first(core, running):
 
 
 def test_a_container_that_cannot_start_leaves_the_pod_stopped_with_the_reason(core, pod):
-    core.agent().fail("container.start", AgentError("exec", "/bin/web: no such file"))
+    core.agent().fail("pod.start", AgentError("exec", "/bin/web: no such file"))
     with pytest.raises(ContainerFailed, match="container main: /bin/web: no such file"):
         core.pods.start("web")
     stopped = core.pods.get("web")

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nova_hyper.daemon.ports import AgentError, DomainState
+from nova_hyper.spec.container import Container, ContainerState
 from nova_hyper.spec.errors import GuestFailed, HypervisorFailed
-from nova_hyper.spec.pod import Container, ContainerState, PodState
+from nova_hyper.spec.pod import PodState
 from tests.unit.daemon.fakes import OTHER_ID, PATIENCE_S, POD_ID, spec
 
 EXITED = {"event": "container.exited", "name": "main", "exit_code": 0}
@@ -66,7 +67,8 @@ def test_a_pod_runs_until_its_last_container_has_exited(core):
     assert next(core.repository.load()) == pod
     core.agent().exit(0, "a")
     pod = look(core)
-    assert (pod.state, pod.exit_code) == (PodState.STOPPED, 0)
+    assert (pod.state, pod.exit_code) == (PodState.STOPPED, 1)
+    assert pod.message == "container b exited with code 1"
     assert [c.exit_code for c in pod.containers] == [0, 1]
 
 
@@ -178,11 +180,12 @@ def test_a_paused_guest_is_told_of_and_left_alone(core):
     core.hypervisor.domains[POD_ID] = DomainState.PAUSED
     asked = len(core.agent().requests)
     pod = look(core)
-    assert pod.state is PodState.RUNNING
+    assert pod.state is PodState.PAUSED
     assert "disk is full" in pod.message
     assert len(core.agent().requests) == asked
     core.hypervisor.domains[POD_ID] = DomainState.RUNNING
-    assert look(core).message == ""
+    pod = look(core)
+    assert (pod.state, pod.message) == (PodState.RUNNING, "")
 
 
 @pytest.mark.parametrize("outcome", ["success", "failure"])
@@ -380,3 +383,18 @@ def test_create_and_delete_leave_nothing_in_memory(watched):
         watched.pods.delete(POD_ID)
     assert len(watched.registry) == 0
     assert watched.left() == []
+
+
+def test_a_call_that_waits_for_a_guest_hears_of_its_panic_though_it_was_noticed_before(watched):
+    run(watched)
+    entry = watched.registry.get(POD_ID)
+    with entry.lock:
+        entry.update(state=PodState.CREATING)
+        entry.noticed = True  # when its micro-VM started
+        watched.hypervisor.inject_nmi(POD_ID)
+        destroyed = threading.Event()
+        destroy = watched.hypervisor.destroy
+        watched.hypervisor.destroy = lambda pod_id: (destroy(pod_id), destroyed.set())
+        watched.monitor.domain_changed(POD_ID)
+        assert destroyed.wait(PATIENCE_S)
+    assert POD_ID not in watched.hypervisor.domains

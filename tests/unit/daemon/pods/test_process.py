@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nova_hyper.daemon.pods import process
+from nova_hyper.spec.container import Container
 from nova_hyper.spec.errors import ImageUnsuitable
 from nova_hyper.spec.image import ImageConfig
-from nova_hyper.spec.pod import Container
 
 BOTH = ImageConfig(entrypoint=("/e", "e1"), cmd=("c1", "c2"))
 ENTRYPOINT = ImageConfig(entrypoint=("/e",))

@@ -1,0 +1,1 @@
+"""Reading what containers printed, from files that virtlogd writes and rotates."""

@@ -1,0 +1,78 @@
+"""The disks of a pod beside its root: ephemeral disks and swap."""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+from typing import Any
+
+from nova_hyper.daemon.hypervisor.domain import Disk
+from nova_hyper.daemon.pods import mounts
+from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.ports import WritableDisks
+from nova_hyper.spec.errors import InvalidRequest
+from nova_hyper.spec.pod import PodSpec
+
+_SWAP = "swap"
+# What a container's own file systems are mounted on, or what is mounted on within.
+_SETTINGS = "/etc"
+
+
+def count(spec: PodSpec) -> int:
+    """Return how many devices they take."""
+    return len(spec.ephemerals) + (1 if spec.swap_mib else 0)
+
+
+def check(spec: PodSpec) -> None:
+    """Refuse paths that cannot be mounted on, or that are in each other's way.
+
+    :raises InvalidRequest: naming the path.
+    """
+    paths = [disk.path for disk in spec.ephemerals]
+    for path in paths:
+        if not path.startswith("/") or posixpath.normpath(path) != path:
+            raise InvalidRequest(f"an ephemeral disk cannot be at {path!r}: give an absolute path")
+        if path == _SETTINGS or mounts.is_taken(path):
+            raise InvalidRequest(f"an ephemeral disk cannot be at {path}: a container needs that")
+        if any(other != path and other.startswith(f"{path}/") for other in paths):
+            raise InvalidRequest(f"an ephemeral disk at {path} would hold another one")
+    if len(set(paths)) != len(paths):
+        raise InvalidRequest(f"two ephemeral disks are at one path: {', '.join(paths)}")
+
+
+def make(disks: WritableDisks, repository: Repository, spec: PodSpec, owner: str) -> None:
+    """Make the disks for QEMU's *owner* (``uid:gid``); see :class:`WritableDisks` for failures."""
+    for index, disk in enumerate(spec.ephemerals):
+        disks.create(_path(repository, spec, _serial(index)), disk.size_gib, owner)
+    if spec.swap_mib:
+        disks.create_swap(_path(repository, spec, _SWAP), spec.swap_mib, owner)
+
+
+def of_domain(repository: Repository, spec: PodSpec) -> list[Disk]:
+    """Return the domain's disks."""
+    serials = [_serial(index) for index in range(len(spec.ephemerals))]
+    if spec.swap_mib:
+        serials.append(_SWAP)
+    return [
+        Disk(_path(repository, spec, serial), serial, readonly=False, group=serial)
+        for serial in serials
+    ]
+
+
+def requests(spec: PodSpec) -> list[tuple[str, dict[str, Any]]]:
+    """Return what the agent is asked for before containers are made: operations and arguments."""
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("disk.mount", {"serial": _serial(index), "path": disk.path, "format": "ext4"})
+        for index, disk in enumerate(spec.ephemerals)
+    ]
+    if spec.swap_mib:
+        asked.append(("swap.on", {"serial": _SWAP}))
+    return asked
+
+
+def _serial(index: int) -> str:
+    return f"ephemeral{index}"
+
+
+def _path(repository: Repository, spec: PodSpec, serial: str) -> Path:
+    return repository.directory(spec.id) / f"{serial}.img"
