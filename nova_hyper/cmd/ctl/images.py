@@ -1,81 +1,68 @@
-"""``hyperctl load``, ``images`` and ``rmi``."""
+"""``hyperctl images``, ``rmi``, ``tag``, ``image inspect``, ``image prune`` and ``system df``."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO
 
 from nova_hyper.client import HyperClient
-from nova_hyper.cmd.ctl import output
+from nova_hyper.cmd.ctl import output, transfer, verbs
 from nova_hyper.spec import codec
-from nova_hyper.spec.image import Image
-
-_CHUNK = 1 << 20
-_REPORT_S = 1.0
-_SHORT_ID = 12
 
 
-def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(parser: verbs.Verbs[argparse.ArgumentParser]) -> None:
     """Add the verbs to the parser."""
-    load = verbs.add_parser(
-        "load",
-        help="import a docker-archive or OCI archive",
-        description="Import what 'docker save', 'skopeo copy' or 'buildah push' wrote.",
-        epilog="examples: hyperctl load nginx.tar; skopeo copy ... | hyperctl load --name web -",
+    transfer.add(parser)
+    verbs.add(parser, "images", "list the images of this host", _images)
+    rmi = verbs.add(
+        parser,
+        "rmi",
+        "remove images",
+        _rmi,
+        description="Remove images. Of an image with several names only the given one goes; the "
+        "last name takes the image with it, and the layers that no other image has.",
+        examples=("hyperctl rmi web:1", "hyperctl rmi c824d5c5e8eb"),
     )
-    load.add_argument("archive", help="the file, or - for standard input")
-    load.add_argument("--name", help="name of the image (default: the file's, without its ending)")
-    load.set_defaults(run=_load)
-    images = verbs.add_parser("images", help="list the images of this host")
-    images.set_defaults(run=_images)
-    rmi = verbs.add_parser("rmi", help="remove images")
-    rmi.add_argument("image", nargs="+", help="id, beginning of an id, or name")
-    rmi.set_defaults(run=_rmi)
-
-
-def load_archive(client: HyperClient, archive: str, name: str | None) -> Image:
-    """Import a file, or standard input for ``-``, telling how far it is.
-
-    :raises OSError: when it cannot be read.
-    """
-    if archive == "-":
-        return client.import_image(name or "stdin", _chunks(sys.stdin.buffer, "standard input", 0))
-    path = Path(archive)
-    with path.open("rb") as file:
-        chunks = _chunks(file, path.name, path.stat().st_size)
-        return client.import_image(name or name_of(path), chunks)
-
-
-def name_of(path: Path) -> str:
-    """Return the name of an image loaded from *path* without a name given."""
-    name = path.name
-    for ending in (".gz", ".zst", ".tgz", ".tar", ".oci"):
-        name = name.removesuffix(ending)
-    return name or "image"
-
-
-def _chunks(file: BinaryIO, label: str, total: int) -> Iterator[bytes]:
-    done, told = 0, time.monotonic()
-    while chunk := file.read(_CHUNK):
-        yield chunk
-        done += len(chunk)
-        if time.monotonic() - told >= _REPORT_S:
-            told = time.monotonic()
-            share = f" ({100 * done // total} %)" if total else ""
-            output.progress(f"{label}: {output.size(done)}{share}")
-
-
-def _load(client: HyperClient, args: argparse.Namespace) -> int:
-    image = load_archive(client, args.archive, args.name)
-    if args.output == "table":
-        print(image.id)
-    else:
-        output.show(codec.encode(image), args.output)
-    return 0
+    verbs.add_image(rmi, "+")
+    tag = verbs.add(
+        parser,
+        "tag",
+        "give an image one more name",
+        _tag,
+        examples=("hyperctl tag web:1 registry.example.org/web:1",),
+    )
+    verbs.add_image(tag)
+    tag.add_argument("name", help="another image that has it loses it")
+    image = parser.add_parser("image", help="show images in full, and remove those of no use")
+    nouns = image.add_subparsers(required=True, metavar="VERB")
+    inspect = verbs.add(
+        nouns,
+        "inspect",
+        "show all that is known of images",
+        _inspect,
+        examples=("hyperctl image inspect -o json web:1",),
+    )
+    verbs.add_image(inspect, "+")
+    prune = verbs.add(
+        nouns,
+        "prune",
+        "remove images that no pod needs",
+        _prune,
+        description="Remove the images that have no name and that no pod needs.",
+        examples=("hyperctl image prune", "hyperctl image prune --all"),
+    )
+    prune.add_argument(
+        "-a", "--all", action="store_true", help="all that no pod needs, also with a name"
+    )
+    system = parser.add_parser("system", help="what hyperd itself takes")
+    nouns = system.add_subparsers(required=True, metavar="VERB")
+    verbs.add(
+        nouns,
+        "df",
+        "show what images and pods take on disk",
+        _df,
+        description="Show what images and pods take on disk. Layers that several images have are "
+        "counted in SIZE of each, and in UNIQUE of none.",
+    )
 
 
 def _images(client: HyperClient, args: argparse.Namespace) -> int:
@@ -87,7 +74,7 @@ def _images(client: HyperClient, args: argparse.Namespace) -> int:
         ("IMAGE ID", "NAMES", "LAYERS", "ON DISK", "UNPACKED", "CREATED"),
         [
             (
-                i.id.removeprefix("sha256:")[:_SHORT_ID],
+                output.short(i.id),
                 ", ".join(i.names) or "<none>",
                 len(i.layers),
                 output.size(i.size),
@@ -101,7 +88,67 @@ def _images(client: HyperClient, args: argparse.Namespace) -> int:
 
 
 def _rmi(client: HyperClient, args: argparse.Namespace) -> int:
-    for ref in args.image:
-        client.delete_image(ref)
-        print(ref)
+    return verbs.each(args.image, client.delete_image, args, "image")
+
+
+def _tag(client: HyperClient, args: argparse.Namespace) -> int:
+    image = client.tag_image(args.image, args.name)
+    if args.output != "table":
+        output.show(codec.encode(image), args.output)
+    return 0
+
+
+def _prune(client: HyperClient, args: argparse.Namespace) -> int:
+    pruned = client.prune_images(args.all)
+    if args.output != "table":
+        output.show(codec.encode(pruned), args.output)
+        return 0
+    for removed in (*pruned.names, *(i for i in pruned.images if not pruned.names)):
+        print(removed)
+    output.progress(f"{len(pruned.images)} images removed, {output.size(pruned.bytes)} freed")
+    return 0
+
+
+def _inspect(client: HyperClient, args: argparse.Namespace) -> int:
+    images = [codec.encode(client.image(ref)) for ref in args.image]
+    output.show(images, "yaml" if args.output == "table" else args.output)
+    return 0
+
+
+def _df(client: HyperClient, args: argparse.Namespace) -> int:
+    usage = client.disk_usage()
+    if args.output != "table":
+        output.show(codec.encode(usage), args.output)
+        return 0
+    used = sum(1 for image in usage.images if image.pods)
+    pods = sum(pod.size for pod in usage.pods)
+    output.table(
+        ("WHAT", "COUNT", "IN USE", "SIZE", "RECLAIMABLE"),
+        [
+            ("images", len(usage.images), used, "", ""),
+            (
+                *("layers", usage.layers, ""),
+                output.size(usage.layer_bytes),
+                output.size(usage.reclaimable),
+            ),
+            ("pods", len(usage.pods), "", output.size(pods), ""),
+            ("imports under way", "", "", output.size(usage.temporary), ""),
+        ],
+    )
+    print()
+    output.table(
+        ("IMAGE ID", "NAMES", "SIZE", "UNIQUE", "PODS"),
+        [
+            (
+                *(output.short(i.id), ", ".join(i.names) or "<none>"),
+                *(output.size(i.size), output.size(i.unique), i.pods),
+            )
+            for i in usage.images
+        ],
+    )
+    print()
+    output.table(
+        ("POD", "SIZE", "MAY GROW TO"),
+        [(p.name, output.size(p.size), output.size(p.limit)) for p in usage.pods],
+    )
     return 0

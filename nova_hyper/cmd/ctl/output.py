@@ -13,6 +13,7 @@ import yaml
 
 FORMATS = ("table", "json", "yaml")
 _KIB = 1024
+_SHORT_ID = 12
 
 
 def show(value: Any, fmt: str) -> None:
@@ -61,3 +62,8 @@ def age(seconds: float) -> str:
 def ago(at: float | None) -> str:
     """Return how long ago the Unix time *at* was."""
     return "" if at is None else f"{age(time.time() - at)} ago"
+
+
+def short(ref: str) -> str:
+    """Return the beginning of the id of a pod, an image or a layer: enough for people."""
+    return ref.removeprefix("sha256:")[:_SHORT_ID]

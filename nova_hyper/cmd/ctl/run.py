@@ -1,45 +1,70 @@
-"""``hyperctl run``: a pod from an image or an archive, in one command."""
+"""``hyperctl run``: a pod from an image, an archive or a manifest, in one command."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import re
 import sys
 import time
 import uuid
 from pathlib import Path
 
-from nova_hyper.client import HyperClient
-from nova_hyper.cmd.ctl import images, output
+from nova_hyper.client import HyperClient, logs
+from nova_hyper.client.protocol import Session
+from nova_hyper.cmd.ctl import manifests, output, terminal, transfer, verbs
+from nova_hyper.cmd.ctl.logs import Printer
 from nova_hyper.spec import codec
-from nova_hyper.spec.errors import HyperError, PodNotFound
+from nova_hyper.spec.container import Container
+from nova_hyper.spec.errors import HyperError, InvalidRequest, PodNotFound
+from nova_hyper.spec.image import Image
 from nova_hyper.spec.nic import Dns, Nic, NicKind, Route
-from nova_hyper.spec.pod import Container, Pod, PodSpec, PodState
+from nova_hyper.spec.pod import Pod, PodSpec, PodState
 
 _POLL_S = 0.1
-_CONSOLE_BYTES = 1 << 20
-_OVERLAP = 4096
-_FITS = 200
+_ENDED = (PodState.STOPPED, PodState.CRASHED, PodState.DELETING)
+_MEMORY_MIB = 128
 
 
-def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(parser: verbs.Verbs[argparse.ArgumentParser]) -> None:
     """Add the verb to the parser."""
-    run = verbs.add_parser(
+    run = verbs.add(
+        parser,
         "run",
-        help="start a pod of one container",
-        description="Start a pod of one container from an image of this host, or from an archive "
-        "file, which is loaded first. Shows its output until it ends, and exits with its code.",
-        epilog="examples: hyperctl run nginx.tar; "
-        "hyperctl run -d --name web -m 64 busybox httpd -f -p 80",
+        "start a pod: an image, an archive, or a Kubernetes Pod manifest",
+        _run,
+        description="Start a pod of one container from an image of this host or from an archive "
+        "file, which is loaded first; or one of several containers from a Pod manifest (YAML). "
+        "Shows the output until the pod ends, and exits with its code. Of several containers "
+        "every line begins with the container's name.",
+        examples=(
+            "hyperctl run nginx.tar",
+            "hyperctl run -d --name web -m 64 busybox httpd -f -p 80",
+            "hyperctl run -it --rm busybox sh",
+            "hyperctl run pod.yaml",
+            "hyperctl run --dry-run pod.yaml",
+            "hyperctl run -d - <pod.yaml",
+        ),
     )
-    run.add_argument("image", help="name or id of an image, or the path of an archive")
+    run.add_argument(
+        "image",
+        help="name or id of an image, or the path of an archive or of a Pod manifest (- is a "
+        "manifest on standard input)",
+    )
     run.add_argument("args", nargs=argparse.REMAINDER, help="replaces the image's Cmd")
     run.add_argument("--name", help="name of the pod (default: the image's and a number)")
+    run.add_argument("-i", "--interactive", action="store_true", help="send our standard input")
+    run.add_argument("-t", "--tty", action="store_true", help="give it a terminal")
     run.add_argument("-d", "--detach", action="store_true", help="print the id and return")
     run.add_argument("--rm", action="store_true", help="remove the pod when it ends")
-    run.add_argument("-m", "--memory", type=int, default=128, metavar="MIB")
-    run.add_argument("-c", "--vcpus", type=int, default=1)
+    run.add_argument(
+        "--dry-run", action="store_true", help="print the pod's specification and make nothing"
+    )
+    run.add_argument(
+        "-m", "--memory", type=int, metavar="MIB", help="default: 128, or what a manifest needs"
+    )
+    run.add_argument("-c", "--vcpus", type=int, help="default: 1, or what a manifest needs")
     run.add_argument("--root", type=int, default=0, metavar="GIB", help="0: in memory")
     run.add_argument("-e", "--env", action="append", default=[], metavar="KEY=VALUE")
     run.add_argument("--entrypoint", help="replaces the image's Entrypoint")
@@ -58,20 +83,24 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run.add_argument("--address", action="append", default=[], metavar="CIDR")
     run.add_argument("--gateway", help="default route")
     run.add_argument("--dns", action="append", default=[], metavar="ADDRESS")
-    run.set_defaults(run=_run)
 
 
 def _run(client: HyperClient, args: argparse.Namespace) -> int:
-    if Path(args.image).is_file():
-        image = images.load_archive(client, args.image, None)
-    else:
-        image = client.image(args.image)
-    # A name says more in what is listed later; the pod keeps the image's id beside it.
-    spec = _spec(args, args.image if args.image in image.names else (*image.names, image.id)[0])
+    file = manifests.find(args.image)
+    spec = _of_image(client, args) if file is None else _of_manifest(client, args, file)
+    if args.dry_run:
+        output.show(codec.encode(spec), "yaml" if args.output == "table" else args.output)
+        return 0
+    join = (args.interactive or args.tty) and not args.detach
+    session: Session | None = None
     try:
         client.create_pod(spec)
+        if join:  # before it starts, so that nothing of it is missed
+            session = client.attach(spec.id, stdin=args.interactive)
         pod = client.start_pod(spec.id)
     except BaseException:
+        if session is not None:
+            session.close()
         with contextlib.suppress(HyperError):
             client.delete_pod(spec.id)
         raise
@@ -81,29 +110,79 @@ def _run(client: HyperClient, args: argparse.Namespace) -> int:
         else:
             output.show(codec.encode(pod), args.output)
         return 0
-    return _follow(client, pod, args.rm)
+    if session is None:
+        _follow(client, pod)
+    elif not _join(session, args):
+        output.progress("hyperctl: detached; the pod goes on")
+        return 0
+    return _end(client, pod.spec.id, args.rm)
 
 
-def _spec(args: argparse.Namespace, image: str) -> PodSpec:
-    pod_id = str(uuid.uuid4())
-    base = re.sub(r"[^a-z0-9]+", "-", images.name_of(Path(args.image)).lower()).strip("-")
-    name = args.name or f"{base or 'pod'}-{pod_id[:6]}"
-    command = [args.entrypoint] if args.entrypoint is not None else None
+def _join(session: Session, args: argparse.Namespace) -> bool:
+    raw = args.tty and args.interactive
+    if args.tty:
+        session.resize(terminal.size())
+    return terminal.join(
+        session, stdin=args.interactive, raw=raw, detach=terminal.DETACH if raw else b""
+    )
+
+
+def _of_image(client: HyperClient, args: argparse.Namespace) -> PodSpec:
+    if args.tty and args.interactive and not args.detach and not sys.stdin.isatty():
+        raise InvalidRequest("-t needs a terminal, and standard input is none; use -i only")
+    if args.dry_run:
+        name = args.image
+    elif Path(args.image).is_file():
+        name = _name(transfer.load_archive(client, args.image, None), args.image)
+    else:
+        name = _name(client.image(args.image), args.image)
+    base = transfer.name_of(Path(args.image))
+    pod = _base(args, args.name, base, args.memory or _MEMORY_MIB, args.vcpus or 1)
     container = Container(
         name="main",
-        image=image,
-        command=tuple(command) if command is not None else None,
+        image=name,
+        command=None if args.entrypoint is None else (args.entrypoint,),
         args=tuple(args.args) or None,
-        env=tuple(args.env),
+        env=(*(("TERM=xterm",) if args.tty else ()), *args.env),
         user=args.user,
         working_dir=args.workdir,
+        stdin=args.interactive,
+        tty=args.tty,
     )
+    return dataclasses.replace(pod, containers=(container,))
+
+
+def _name(image: Image, wanted: str) -> str:
+    # A name says more in what is listed later; the pod keeps the image's id beside it.
+    return wanted if wanted in image.names else (*image.names, image.id)[0]
+
+
+def _of_manifest(client: HyperClient, args: argparse.Namespace, file: manifests.File) -> PodSpec:
+    for option in ("args", "env", "entrypoint", "user", "workdir", "interactive", "tty"):
+        if getattr(args, option):
+            args.misused(f"{option} cannot be given with a Pod manifest, which says it itself")
+    manifest, memory_mib, vcpus = manifests.read(file, args.memory, args.vcpus)
+    if args.dry_run:
+        found = tuple(r.name for r in manifest.references)
+    else:
+        found = manifests.fetch(client, manifest, file.directory)
+    base = Path(args.image).stem if args.image != "-" else "pod"
+    pod = _base(args, args.name or manifest.name, base, memory_mib, vcpus)
+    return manifest.complete(pod, found)
+
+
+def _base(
+    args: argparse.Namespace, name: str | None, base: str, memory_mib: int, vcpus: int
+) -> PodSpec:
+    """Return a pod without containers, as the command line has it."""
+    pod_id = str(uuid.uuid4())
+    base = re.sub(r"[^a-z0-9]+", "-", base.lower()).strip("-") or "pod"
     return PodSpec(
         id=pod_id,
-        name=name,
-        containers=(container,),
-        vcpus=args.vcpus,
-        memory_mib=args.memory,
+        name=name or f"{base}-{pod_id[:6]}",
+        containers=(),
+        vcpus=vcpus,
+        memory_mib=memory_mib,
         root_gib=args.root,
         hostname=args.hostname,
         nics=_nics(args, pod_id),
@@ -131,19 +210,23 @@ def _nics(args: argparse.Namespace, pod_id: str) -> tuple[Nic, ...]:
     )
 
 
-def _follow(client: HyperClient, pod: Pod, remove: bool) -> int:
+def _follow(client: HyperClient, pod: Pod) -> None:
     """Show the output until the pod ends; an interrupt stops it."""
-    shown = b""
+    printer = Printer(names=len(pod.containers) > 1)
     try:
-        while pod.state in (PodState.READY, PodState.RUNNING):
-            shown = _show_new(client, pod.spec.id, shown)
-            time.sleep(_POLL_S)
-            pod = client.pod(pod.spec.id)
+        for line in logs.follow(client, pod.spec.id):
+            printer.show(line)
+            printer.flush()
     except KeyboardInterrupt:
         output.progress("stopping the pod; once more to leave it running")
-        pod = client.stop_pod(pod.spec.id)
-    _show_new(client, pod.spec.id, shown)
-    if pod.state is not PodState.STOPPED:
+        client.stop_pod(pod.spec.id)
+    printer.end()
+
+
+def _end(client: HyperClient, pod_id: str, remove: bool) -> int:
+    """Return the exit code of a pod that ends, and remove it where that is wanted."""
+    pod = _ended(client, pod_id)
+    if pod.state is not PodState.STOPPED or (pod.exit_code and len(pod.containers) > 1):
         output.progress(f"hyperctl: {pod.message}")
     code = 1 if pod.exit_code is None else pod.exit_code
     if remove:
@@ -152,30 +235,8 @@ def _follow(client: HyperClient, pod: Pod, remove: bool) -> int:
     return code
 
 
-def _show_new(client: HyperClient, pod_id: str, shown: bytes) -> bytes:
-    """Print what the console has beyond *shown*, and return what it ends with now."""
-    data = client.console(pod_id, _CONSOLE_BYTES)
-    sys.stdout.buffer.write(data[overlap(shown, data) :])
-    sys.stdout.flush()
-    return data
-
-
-def overlap(before: bytes, now: bytes) -> int:
-    """Return how much of the beginning of *now* is what *before* ends with.
-
-    Both are the last part of one growing output, read one after the other.
-    """
-    if now.startswith(before):
-        return len(before)
-    # The beginning has gone: the least shift that fits.
-    tail = before[-_OVERLAP:]
-    end = len(now)
-    for _ in range(_FITS):
-        at = now.rfind(tail, 0, end)
-        if at < 0:
-            break
-        common = at + len(tail)
-        if before.endswith(now[:common]):
-            return common
-        end = common - 1
-    return 0
+def _ended(client: HyperClient, pod_id: str) -> Pod:
+    """Return the pod once it is down: the log may end a moment earlier."""
+    while (pod := client.pod(pod_id)).state not in _ENDED:
+        time.sleep(_POLL_S)
+    return pod

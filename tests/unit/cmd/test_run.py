@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-import time
 
 import pytest
 
-from nova_hyper.cmd.ctl.run import overlap
 from nova_hyper.spec.errors import DaemonUnavailable, HypervisorFailed, PodExists
 from nova_hyper.spec.nic import Nic, NicKind, Route
 from tests.unit.daemon.fakes import PATIENCE_S
@@ -116,15 +115,10 @@ def test_run_tells_its_own_failure_also_when_cleaning_up_fails(ctl, hyperd, imag
 
 
 def test_run_stops_the_pod_at_an_interrupt(ctl, hyperd, image, monkeypatch):
-    real = time.sleep
-    interrupts = [KeyboardInterrupt()]
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
 
-    def sleep(seconds):
-        if interrupts:
-            raise interrupts.pop()
-        real(seconds)
-
-    monkeypatch.setattr("nova_hyper.cmd.ctl.run.time.sleep", sleep)
+    monkeypatch.setattr(hyperd, "logs", interrupted)
     result = ctl("run", "--name", "w", "web:1")
     assert result.code == 143
     assert "once more to leave it running" in result.err
@@ -137,18 +131,31 @@ def test_run_of_an_unknown_image_makes_nothing(ctl, hyperd):
     assert hyperd.pods() == ()
 
 
-@pytest.mark.parametrize(
-    ("before", "now", "new"),
-    [
-        (b"", b"", b""),
-        (b"", b"abc", b"abc"),
-        (b"abc", b"abc", b""),
-        (b"abc", b"abcdef", b"def"),
-        (b"y\n" * 10, b"y\n" * 15, b"y\n" * 5),
-        (b"abcdef", b"xyz", b"xyz"),
-        (b"aXbXc" + b"-" * 5000, b"c" + b"-" * 5000 + b"new", b"new"),
-        (b"-" * 9000 + b"x", b"-" * 6000 + b"x" + b"-" * 5000 + b"x", b"-" * 5000 + b"x"),
-    ],
-)
-def test_output_is_shown_once(before, now, new):
-    assert now[overlap(before, now) :] == new
+def test_run_interactively_joins_the_container_before_it_starts(ctl, hyperd, image, monkeypatch):
+    real = hyperd.start_pod
+
+    def start(ref):
+        assert hyperd.opened == [("container.attach", {"stdin": True})]
+        real(ref)
+        return hyperd.exit(ref, 4)
+
+    monkeypatch.setattr(hyperd, "start_pod", start)
+    result = ctl("run", "-i", "--name", "w", "web:1", "sh")
+    assert (result.code, result.out) == (4, "hello\n")
+    (container,) = hyperd.pod("w").spec.containers
+    assert (container.stdin, container.tty, container.args) == (True, False, ("sh",))
+
+
+def test_run_with_a_terminal_needs_one_here(ctl, hyperd, image, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdin", (tmp_path / "in").open("w+"))
+    result = ctl("run", "-it", "web:1", "sh")
+    assert (result.code, result.out) == (1, "")
+    assert "use -i only" in result.err
+    assert hyperd.pods() == ()
+
+
+def test_run_detached_leaves_input_and_terminal_for_a_later_attach(ctl, hyperd, image):
+    assert ctl("run", "-d", "-i", "-t", "--name", "w", "web:1").code == 0
+    (container,) = hyperd.pod("w").spec.containers
+    assert (container.stdin, container.tty, container.env) == (True, True, ("TERM=xterm",))
+    assert hyperd.opened == []
