@@ -19,11 +19,14 @@ from nova_hyper.client import HyperClient, Hyperd
 from nova_hyper.spec.errors import HyperError, PodNotFound
 from nova_hyper.spec.pod import Pod
 from nova_hyper.vif import plugging
-from nova_hyper.virt import console, errors, inventory, podspec, requirements
+from nova_hyper.virt import console, diagnostics, errors, inventory, podspec, requirements
 from nova_hyper.virt.availability import Availability
+from nova_hyper.virt.blueprint import FORMAT_PROPERTY, Blueprints
+from nova_hyper.virt.bootfiles import BootFiles
 from nova_hyper.virt.events import LifecycleEvents
-from nova_hyper.virt.image import ImageCache
+from nova_hyper.virt.image import ImageCache, image_ids
 from nova_hyper.virt.lifecycle import Lifecycle, Wiring
+from nova_hyper.virt.power import Power
 
 CONF = nova.conf.CONF
 conf.register(CONF, conf.list_nova_opts())
@@ -40,6 +43,7 @@ class HyperDriver(driver.ComputeDriver):
         "has_imagecache": True,
         # Archives of Docker images are uploaded with disk_format=raw.
         "supports_image_type_raw": True,
+        "supports_trusted_certs": True,
     }
 
     def __init__(self, virtapi: Any) -> None:
@@ -47,13 +51,16 @@ class HyperDriver(driver.ComputeDriver):
         self._hyperd: Hyperd = HyperClient(
             CONF.hyper.socket, CONF.hyper.request_timeout, CONF.hyper.connect_timeout
         )
-        self._images = ImageCache(self._hyperd, glance.API())
+        image_api = glance.API()
+        self._images = ImageCache(self._hyperd, image_api)
+        self._boot_files = BootFiles(self._hyperd, image_api)
         self._lifecycle = Lifecycle(
             self._hyperd,
             virtapi,
-            self._images,
+            Blueprints(self._hyperd, self._images, image_api),
             Wiring(CONF.vif_plugging_timeout, CONF.vif_plugging_is_fatal),
         )
+        self._power = Power(self._hyperd, virtapi, CONF.vif_plugging_timeout)
         self._events: LifecycleEvents | None = None
         self._nodename: str | None = None
 
@@ -244,6 +251,48 @@ class HyperDriver(driver.ComputeDriver):
         """Stop a pod, softly or not, and start it again."""
         self._lifecycle.reboot(instance, network_info, soft=reboot_type == _SOFT)
 
+    def pause(self, instance: Any) -> None:
+        """Stop the CPUs of a pod."""
+        self._power.pause(instance)
+
+    def unpause(self, instance: Any) -> None:
+        """Let the CPUs of a paused pod run."""
+        self._power.unpause(instance)
+
+    def suspend(self, context: Any, instance: Any) -> None:
+        """Save the memory of a pod to disk, and end its micro-VM."""
+        self._power.suspend(instance)
+
+    def resume(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        share_info: Any = None,
+    ) -> None:
+        """Bring a suspended pod back to where it was."""
+        self._power.resume(instance, network_info)
+
+    def trigger_crash_dump(self, instance: Any) -> None:
+        """Have the kernel of a pod panic; hyperd keeps the dump."""
+        self._power.trigger_crash_dump(instance)
+
+    def get_instance_diagnostics(self, instance: Any) -> Any:
+        """Return what the host counts of a pod, as the API gives it since 2.48."""
+        with errors.operating(instance):
+            return diagnostics.as_object(
+                instance,
+                self._hyperd.pod(instance.uuid),
+                self._hyperd.diagnostics(instance.uuid),
+                self._hyperd.host().virt_type,
+            )
+
+    def get_diagnostics(self, instance: Any) -> dict[str, int]:
+        """Return what the host counts of a pod, as the API gave it before 2.48."""
+        with errors.operating(instance):
+            return diagnostics.as_dict(self._hyperd.diagnostics(instance.uuid))
+
     def resume_state_on_host_boot(
         self,
         context: Any,
@@ -252,7 +301,7 @@ class HyperDriver(driver.ComputeDriver):
         share_info: Any,
         block_device_info: Any = None,
     ) -> None:
-        """Start a pod that ran before the host was booted."""
+        """Bring back a pod that ran before the host was booted."""
         self._lifecycle.resume(instance, network_info)
 
     def get_console_output(self, context: Any, instance: Any) -> str:
@@ -274,10 +323,14 @@ class HyperDriver(driver.ComputeDriver):
     def cache_image(self, context: Any, image_id: str) -> bool:
         """Fetch an image ahead of its first pod; return whether it had to be fetched.
 
+        A Pod manifest is read anew for every server that is made from it.
+
         :raises ImageUnacceptable: when it is no image for pods.
         """
         meta = glance.API().get(context, image_id)
         requirements.check_cacheable(meta)
+        if (meta.get("properties") or {}).get(FORMAT_PROPERTY):
+            return False
         with errors.asking_host():
             _, fetched = self._images.ensure(context, image_id, meta.get("checksum"))
         return fetched
@@ -287,9 +340,11 @@ class HyperDriver(driver.ComputeDriver):
         if not CONF.image_cache.remove_unused_base_images:
             return
         used = {instance.image_ref for instance in all_instances if instance.image_ref}
+        boots = {ref for i in all_instances for ref in (i.kernel_id, i.ramdisk_id) if ref}
+        min_age = CONF.image_cache.remove_unused_original_minimum_age_seconds
         try:
-            self._images.remove_unused(
-                used, CONF.image_cache.remove_unused_original_minimum_age_seconds
-            )
+            used |= image_ids(self._hyperd.pods())
+            self._images.remove_unused(used, min_age)
+            self._boot_files.remove_unused(boots, min_age)
         except HyperError as error:
             LOG.warning("Cannot look after the image cache: %s", error)

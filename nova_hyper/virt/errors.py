@@ -23,10 +23,13 @@ from nova_hyper.spec import errors
 _HOPELESS = (
     errors.ImageInvalid,
     errors.ImageUnsuitable,
+    errors.BootFileInvalid,
     errors.ContainerFailed,
     errors.InvalidRequest,
 )
 _FULL = (errors.InsufficientMemory, errors.DiskFull)
+_WORDS = "its console ends with: "
+_SAID = 100
 _AWAY = (errors.DaemonUnavailable, errors.HypervisorUnavailable)
 
 
@@ -39,10 +42,21 @@ def of_build(error: errors.HyperError, instance: Any) -> nova_exception.NovaExce
     """Return what a failed build raises into Nova."""
     if isinstance(error, _HOPELESS):
         return abort(instance, error.message)
+    if isinstance(error, errors.GuestFailed) and _brings_its_own(instance):
+        # It is the image's kernel, ramdisk or command line: so it would be on any host. A fault is
+        # short, so the console's words come first.
+        _, _, words = error.message.partition(_WORDS)
+        said = f"{_WORDS}{words[:_SAID]}" if words else error.message[:_SAID]
+        return abort(instance, f"what the image boots does not come up; {said}")
     if isinstance(error, _FULL):
         # The class's own text ends with a full stop.
         return nova_exception.ComputeResourcesUnavailable(reason=error.message.rstrip("."))
     return of_operation(error, instance)
+
+
+def _brings_its_own(instance: Any) -> bool:
+    line = (instance.system_metadata or {}).get("image_os_command_line")
+    return bool(instance.kernel_id or instance.ramdisk_id or line)
 
 
 def of_operation(error: errors.HyperError, instance: Any) -> nova_exception.NovaException:
@@ -67,13 +81,13 @@ def building(instance: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def naming_image(image_meta: Any) -> Iterator[None]:
-    """Say which image it is that hyperd refuses in the body: it saw an archive only."""
+def naming_image(image: str) -> Iterator[None]:
+    """Say which *image* it is that hyperd refuses in the body: it saw an archive only."""
     try:
         yield
     except errors.ImageInvalid as error:
         raise errors.ImageInvalid(
-            f"image {image_meta.id} cannot be used: {error.message}", **error.details
+            f"{image} cannot be used: {error.message}", **error.details
         ) from error
 
 

@@ -31,8 +31,32 @@ from nova_hyper.virt import podspec
 
 LOG = logging.getLogger(__name__)
 
-_STOPPED = (EventKind.EXITED, EventKind.STOPPED, EventKind.CRASHED)
 _DOWN = (PodState.STOPPED, PodState.CRASHED)
+_TRANSITIONS = {
+    EventKind.STARTED: virtevent.EVENT_LIFECYCLE_STARTED,
+    EventKind.EXITED: virtevent.EVENT_LIFECYCLE_STOPPED,
+    EventKind.STOPPED: virtevent.EVENT_LIFECYCLE_STOPPED,
+    EventKind.CRASHED: virtevent.EVENT_LIFECYCLE_STOPPED,
+    EventKind.PAUSED: virtevent.EVENT_LIFECYCLE_PAUSED,
+    EventKind.UNPAUSED: virtevent.EVENT_LIFECYCLE_RESUMED,
+    EventKind.SUSPENDED: virtevent.EVENT_LIFECYCLE_SUSPENDED,
+    EventKind.RESUMED: virtevent.EVENT_LIFECYCLE_RESUMED,
+}
+# What is to be told of a pod that does not run, when nobody knows what has happened to it.
+_STILL = {
+    PodState.STOPPED: virtevent.EVENT_LIFECYCLE_STOPPED,
+    PodState.CRASHED: virtevent.EVENT_LIFECYCLE_STOPPED,
+    PodState.PAUSED: virtevent.EVENT_LIFECYCLE_PAUSED,
+    PodState.SUSPENDED: virtevent.EVENT_LIFECYCLE_SUSPENDED,
+}
+# What a pod must be for an event to be still true.
+_STATES = {
+    virtevent.EVENT_LIFECYCLE_STARTED: (PodState.RUNNING,),
+    virtevent.EVENT_LIFECYCLE_STOPPED: _DOWN,
+    virtevent.EVENT_LIFECYCLE_PAUSED: (PodState.PAUSED,),
+    virtevent.EVENT_LIFECYCLE_RESUMED: (PodState.RUNNING,),
+    virtevent.EVENT_LIFECYCLE_SUSPENDED: (PodState.SUSPENDED,),
+}
 _FIRST_DELAY = 0.3
 _MAX_DELAY = 5.0
 # A task that takes longer than this ends with Nova reading the power state anyway.
@@ -107,12 +131,10 @@ class LifecycleEvents:
         if isinstance(event, Lost):
             LOG.warning("Events of hyperd were lost; looking at every pod instead")
             for pod in self._hyperd.pods():
-                if podspec.is_novas(pod) and pod.state in _DOWN:
-                    self._put(pod.spec.id, virtevent.EVENT_LIFECYCLE_STOPPED)
-        elif event.kind in _STOPPED:
-            self._put(event.pod_id, virtevent.EVENT_LIFECYCLE_STOPPED)
-        elif event.kind is EventKind.STARTED:
-            self._put(event.pod_id, virtevent.EVENT_LIFECYCLE_STARTED)
+                if podspec.is_novas(pod) and pod.state in _STILL:
+                    self._put(pod.spec.id, _STILL[pod.state])
+        elif event.kind in _TRANSITIONS:
+            self._put(event.pod_id, _TRANSITIONS[event.kind])
 
     def _put(self, uuid: str, transition: int, delay: float = 0.0, give_up: float = 0.0) -> None:
         now = time.monotonic()
@@ -169,6 +191,4 @@ class LifecycleEvents:
             state = self._hyperd.pod(pending.uuid).state
         except PodNotFound:
             return False
-        if pending.transition == virtevent.EVENT_LIFECYCLE_STOPPED:
-            return state in _DOWN
-        return state is PodState.RUNNING
+        return state in _STATES[pending.transition]

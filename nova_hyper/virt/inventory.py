@@ -24,7 +24,7 @@ HYPERVISOR_TYPE = "hyper"
 TRAIT = "CUSTOM_HYPER"
 _GIB = 1024**3
 _PODS_AT_A_TIME = 4
-_UP = (PodState.CREATING, PodState.READY, PodState.RUNNING)
+_UP = (PodState.CREATING, PodState.READY, PodState.RUNNING, PodState.PAUSED)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,10 +14,10 @@ from oslo_utils import excutils
 
 from nova_hyper.client import Hyperd
 from nova_hyper.spec.errors import HyperError, PodNotFound
-from nova_hyper.spec.pod import Pod, PodState
+from nova_hyper.spec.pod import Pod, PodSpec, PodState
 from nova_hyper.vif import nics, plugging, wiring
-from nova_hyper.virt import errors, podspec, requirements
-from nova_hyper.virt.image import ImageCache
+from nova_hyper.virt import errors, podspec, requirements, tailoring
+from nova_hyper.virt.blueprint import Blueprints
 
 LOG = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ _POWER_STATES = {
     PodState.CREATING: power_state.NOSTATE,
     PodState.READY: power_state.PAUSED,
     PodState.RUNNING: power_state.RUNNING,
+    PodState.PAUSED: power_state.PAUSED,
+    PodState.SUSPENDED: power_state.SUSPENDED,
     PodState.STOPPED: power_state.SHUTDOWN,
     PodState.CRASHED: power_state.SHUTDOWN,
     PodState.DELETING: power_state.NOSTATE,
@@ -53,10 +55,12 @@ def power_state_of(pod: Pod) -> int:
 class Lifecycle:
     """Operations on instances; the compute manager serializes those of one instance."""
 
-    def __init__(self, hyperd: Hyperd, virtapi: Any, images: ImageCache, wiring: Wiring) -> None:
+    def __init__(
+        self, hyperd: Hyperd, virtapi: Any, blueprints: Blueprints, wiring: Wiring
+    ) -> None:
         self._hyperd = hyperd
         self._virtapi = virtapi
-        self._images = images
+        self._blueprints = blueprints
         self._wiring = wiring
         self._never_made: set[str] = set()
 
@@ -99,17 +103,25 @@ class Lifecycle:
             )
             if reason is not None:
                 raise errors.abort(instance, reason)
-            checksum = image_meta.checksum if image_meta.obj_attr_is_set("checksum") else None
-            with errors.naming_image(image_meta):
-                image, _ = self._images.ensure(context, image_meta.id, checksum)
+            blueprint = self._blueprints.draw(context, instance, image_meta)
             try:
-                self._make(instance, image, network_info, power_on)
+                spec = blueprint.complete(
+                    podspec.build(instance, blueprint.images[0], network_info)
+                )
+                spec = tailoring.complete(
+                    spec,
+                    instance,
+                    image_meta,
+                    block_device_info,
+                    blueprint.boot,
+                    of_manifest=blueprint.manifest is not None,
+                )
+                self._make(instance, spec, network_info, power_on)
             except Exception:
                 with excutils.save_and_reraise_exception():
                     self._undo(instance, network_info)
 
-    def _make(self, instance: Any, image: str, network_info: Any, power_on: bool) -> None:
-        spec = podspec.build(instance, image, network_info)
+    def _make(self, instance: Any, spec: PodSpec, network_info: Any, power_on: bool) -> None:
         ports = wiring.awaited_ports(network_info) if power_on else []
         with wiring.wired(
             self._virtapi, instance, ports, self._wiring.timeout, self._wiring.fatal
@@ -192,10 +204,12 @@ class Lifecycle:
     def power_on(self, instance: Any, network_info: Any) -> None:
         """Boot and start a stopped instance; one that runs stays as it is.
 
+        One that stands still, of which Nova knows nothing, goes on.
+
         :raises InstancePowerOnFailure: with hyperd's reason.
         """
         with errors.operating(instance, nova_exception.InstancePowerOnFailure):
-            if self._hyperd.pod(instance.uuid).state is PodState.RUNNING:
+            if self._runs(instance, network_info):
                 return
             timeout = min(self._wiring.timeout, _RESTART_WIRING_SECONDS)
             ports = wiring.awaited_ports(network_info)
@@ -204,15 +218,19 @@ class Lifecycle:
             self._hyperd.start_pod(instance.uuid)
 
     def resume(self, instance: Any, network_info: Any) -> None:
-        """Start an instance that ran before the host was booted.
+        """Bring back an instance that ran before the host was booted.
 
-        Nova gets no events from Neutron while nova-compute starts, so this
-        waits for none.
+        One whose memory was saved just before goes on where it was.  One that
+        is paused stays so, as with ``LibvirtDriver.resume_state_on_host_boot``:
+        somebody wanted it.  Nova gets no events from Neutron while nova-compute
+        starts, so this waits for none.
 
         :raises InstancePowerOnFailure: with hyperd's reason.
         """
         with errors.operating(instance, nova_exception.InstancePowerOnFailure):
-            if self._hyperd.pod(instance.uuid).state is PodState.RUNNING:
+            if self._hyperd.pod(instance.uuid).state is PodState.PAUSED:
+                return
+            if self._runs(instance, network_info):
                 return
             self._boot(instance, network_info)
             self._hyperd.start_pod(instance.uuid)
@@ -229,6 +247,17 @@ class Lifecycle:
             self._hyperd.stop_pod(instance.uuid, force=not soft)
             self._boot(instance, network_info)
             self._hyperd.start_pod(instance.uuid)
+
+    def _runs(self, instance: Any, network_info: Any) -> bool:
+        """Return whether the instance runs, having let one that stands still go on."""
+        state = self._hyperd.pod(instance.uuid).state
+        if state is PodState.PAUSED:
+            self._hyperd.unpause_pod(instance.uuid)
+        elif state is PodState.SUSPENDED:
+            ports = list(network_info)
+            plugging.plug(instance, ports)
+            self._hyperd.resume_pod(instance.uuid, nics.to_nics(ports), nics.to_dns(ports))
+        return state in (PodState.RUNNING, PodState.PAUSED, PodState.SUSPENDED)
 
     def _boot(self, instance: Any, network_info: Any) -> None:
         """Boot the sandbox with the ports as they are now: Neutron may have changed them."""

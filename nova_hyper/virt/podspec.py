@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nova_hyper.spec.pod import Container, Pod, PodSpec
+from nova_hyper.spec.container import Container
+from nova_hyper.spec.pod import Pod, PodSpec
 from nova_hyper.vif import nics
 
 CONTAINER_NAME = "main"

@@ -13,6 +13,8 @@ from typing import Any
 from nova import exception
 from nova.virt import configdrive, driver, hardware
 
+from nova_hyper.virt import tailoring
+
 CONTAINER_FORMAT = "docker"
 
 
@@ -28,6 +30,7 @@ def problem(
         *_of_image(image_meta),
         *_of_disks(block_device_info),
         *_of_hardware(instance, image_meta, accel_info),
+        *tailoring.problems(instance, image_meta, block_device_info),
     )
     if injected_files:
         reasons += ("files cannot be injected into a pod; put them into the image",)
@@ -56,6 +59,13 @@ def check_cacheable(image: Mapping[str, Any]) -> None:
         raise exception.ImageUnacceptable(image_id=image["id"], reason=reason)
 
 
+def unusable(image: Mapping[str, Any]) -> str | None:
+    """Return why no pod can have *image* (as Nova's image API describes it), None when it can."""
+    if image.get("status", "active") != "active":
+        return f"image {image['id']} is {image['status']}, not active"
+    return _of_format(image["id"], image.get("container_format"))
+
+
 def _of_image(image_meta: Any) -> Iterator[str]:
     if not image_meta.obj_attr_is_set("id") or not image_meta.id:
         yield "a pod cannot boot from a volume; boot it from an image"
@@ -80,18 +90,11 @@ def _of_format(image_id: str, container_format: str | None) -> str | None:
 def _of_disks(block_device_info: dict[str, Any] | None) -> Iterator[str]:
     if driver.block_device_info_get_mapping(block_device_info):
         yield "volumes cannot be attached to a pod; boot it without volumes"
-    if driver.block_device_info_get_ephemerals(block_device_info):
-        yield "a pod has no ephemeral disks; choose a flavor without ephemeral_gb"
-    if driver.swap_is_usable(driver.block_device_info_get_swap(block_device_info)):
-        yield "a pod has no swap disk; choose a flavor without swap"
 
 
 def _of_hardware(
     instance: Any, image_meta: Any, accel_info: Sequence[Any] | None
 ) -> Iterator[str]:
-    for name in ("kernel_id", "ramdisk_id"):
-        if instance[name]:
-            yield f"the image names a {name}; pods here boot the guest kernel of their host"
     if accel_info:
         yield "a pod has no accelerators; choose a flavor without accel:device_profile"
     # Asked of the flavor and the image: the claim on a host without cells has emptied

@@ -24,20 +24,27 @@ IMPLEMENTED = {
     "get_available_nodes",
     "get_available_resource",
     "get_console_output",
+    "get_diagnostics",
     "get_host_ip_addr",
     "get_host_uptime",
     "get_info",
+    "get_instance_diagnostics",
     "init_host",
     "instance_exists",
     "list_instance_uuids",
     "list_instances",
     "manage_image_cache",
+    "pause",
     "plug_vifs",
     "power_off",
     "power_on",
     "reboot",
+    "resume",
     "resume_state_on_host_boot",
     "spawn",
+    "suspend",
+    "trigger_crash_dump",
+    "unpause",
     "unplug_vifs",
     "update_provider_tree",
 }
@@ -111,7 +118,9 @@ class HyperDriverConformance(test_virt_drivers._VirtDriverTestCase, test.TestCas
             set(nova_driver.ComputeDriver.capabilities), set(self.connection.capabilities)
         )
         claimed = {name for name, on in self.connection.capabilities.items() if on}
-        self.assertEqual({"has_imagecache", "supports_image_type_raw"}, claimed)
+        self.assertEqual(
+            {"has_imagecache", "supports_image_type_raw", "supports_trusted_certs"}, claimed
+        )
 
     def test_binds_ports_to_the_instances_host(self):
         instance = objects.Instance(self.ctxt, host="somehost")

@@ -141,16 +141,36 @@ def test_an_image_that_is_not_for_pods_is_not_cached(driven, glance, hyperd):
     assert hyperd.imports == []
 
 
+def test_a_pod_manifest_is_not_cached_ahead(driven, glance, hyperd):
+    glance.get.return_value["properties"] = {"hyper_format": "pod-manifest"}
+    assert driven.cache_image(None, IMAGE_ID) is False
+    assert hyperd.imports == []
+
+
+def test_an_image_that_only_a_container_of_a_pod_names_is_in_use(driven, conf, hyperd):
+    driven.cache_image(None, IMAGE_ID)
+    name = f"glance:{IMAGE_ID}:cccccccccccc"
+    conf.config(group="image_cache", remove_unused_original_minimum_age_seconds=0)
+    pod = SimpleNamespace(spec=SimpleNamespace(all_containers=[SimpleNamespace(image=name)]))
+    with mock.patch.object(hyperd, "pods", return_value=[pod]):
+        driven.manage_image_cache(None, [])
+    assert hyperd.image(name)
+    driven.manage_image_cache(None, [])
+    assert hyperd.images() == ()
+
+
 def test_the_image_cache_is_managed_by_novas_options(driven, conf, hyperd):
     driven.cache_image(None, IMAGE_ID)
     conf.config(group="image_cache", remove_unused_original_minimum_age_seconds=0)
-    driven.manage_image_cache(None, [SimpleNamespace(image_ref=IMAGE_ID)])
+    driven.manage_image_cache(
+        None, [SimpleNamespace(image_ref=IMAGE_ID, kernel_id="", ramdisk_id="")]
+    )
     assert hyperd.images()
     conf.config(group="image_cache", remove_unused_base_images=False)
     driven.manage_image_cache(None, [])
     assert hyperd.images()
     conf.config(group="image_cache", remove_unused_base_images=True)
-    driven.manage_image_cache(None, [SimpleNamespace(image_ref="")])
+    driven.manage_image_cache(None, [SimpleNamespace(image_ref="", kernel_id="", ramdisk_id="")])
     assert hyperd.images() == ()
 
 

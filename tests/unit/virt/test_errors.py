@@ -14,6 +14,7 @@ from tests.unit.virt.instances import IMAGE_ID, UUID, image_meta, instance
 OF_BUILD = [
     (spec_errors.ImageInvalid, True),
     (spec_errors.ImageUnsuitable, True),
+    (spec_errors.BootFileInvalid, True),
     (spec_errors.ContainerFailed, True),
     (spec_errors.InvalidRequest, True),
     (spec_errors.InsufficientMemory, False),
@@ -24,7 +25,12 @@ OF_BUILD = [
     (spec_errors.HypervisorUnavailable, False),
     (spec_errors.HypervisorFailed, False),
     (spec_errors.DaemonUnavailable, False),
+    (spec_errors.SavedStateUnusable, False),
     (spec_errors.HyperError, False),
+    (spec_errors.PullRefused, False),
+    (spec_errors.RegistryDenied, False),
+    (spec_errors.RegistryFailed, False),
+    (spec_errors.RegistryUnavailable, False),
 ]
 
 
@@ -37,15 +43,42 @@ def test_a_build_ends_where_no_host_can_help_and_goes_to_another_host_otherwise(
     assert "the sentence" in caught.value.format_message()
 
 
+@pytest.mark.parametrize(
+    "server",
+    [
+        instance(kernel_id="k"),
+        instance(ramdisk_id="r"),
+        instance(system_metadata={"image_os_command_line": "maxcpus=0"}),
+    ],
+)
+def test_what_an_image_boots_in_vain_is_tried_on_no_other_host_and_says_its_last_words(server):
+    said = "x" * 200 + "; its console ends with: Kernel panic - not syncing: VFS" + "y" * 300
+    with pytest.raises(nova_exception.BuildAbortException) as caught, errors.building(server):
+        raise spec_errors.GuestFailed(said)
+    assert "Kernel panic - not syncing: VFS" in caught.value.format_message()[:255]
+
+
 def test_every_error_of_the_border_is_in_the_table():
     known = {error for error, _ in OF_BUILD}
     known |= {
         spec_errors.NotFound,
         spec_errors.PodNotFound,
+        spec_errors.ContainerNotFound,
+        spec_errors.TooManyStreams,
         spec_errors.ImageNotFound,
         spec_errors.Conflict,
         spec_errors.PodExists,
+        spec_errors.PodPaused,
+        # Of calls that Nova does not make.
+        spec_errors.ContainerNotFound,
+        spec_errors.TooManyStreams,
+        spec_errors.PullRefused,
+        spec_errors.RegistryDenied,
+        spec_errors.RegistryFailed,
+        spec_errors.RegistryUnavailable,
         spec_errors.ImageInUse,
+        spec_errors.BootFileNotFound,
+        spec_errors.BootFileInUse,
     }
     border = {
         value
@@ -75,7 +108,7 @@ def test_a_port_that_is_not_wired_ends_the_build_with_its_own_sentence():
 def test_a_refused_archive_is_named_and_still_what_it_was():
     with (
         pytest.raises(spec_errors.ImageInvalid) as caught,
-        errors.naming_image(image_meta()),
+        errors.naming_image(f"image {image_meta().id}"),
     ):
         raise spec_errors.ImageInvalid("no tar file", member="x")
     assert str(caught.value) == f"image {IMAGE_ID} cannot be used: no tar file"

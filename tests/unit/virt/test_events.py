@@ -9,7 +9,8 @@ import pytest
 from nova import exception
 from nova.virt import event as virtevent
 
-from nova_hyper.spec.pod import Container, PodSpec
+from nova_hyper.spec.container import Container
+from nova_hyper.spec.pod import PodSpec
 from nova_hyper.virt.events import LifecycleEvents
 from tests.unit.fake_hyperd import FakeHyperd
 
@@ -98,6 +99,22 @@ def test_a_crash_and_a_stop_are_stopped(events, hyperd, nova, down):
     wait(lambda: (UUID, STOPPED) in nova.got)
 
 
+def test_pods_that_stand_still_and_go_on_are_told(events, hyperd, nova):
+    hyperd.create_pod(hyperd.spec)
+    hyperd.start_pod(UUID)
+    wait(lambda: nova.got)
+    for call, transition in (
+        (hyperd.pause_pod, virtevent.EVENT_LIFECYCLE_PAUSED),
+        (hyperd.unpause_pod, virtevent.EVENT_LIFECYCLE_RESUMED),
+        (hyperd.suspend_pod, virtevent.EVENT_LIFECYCLE_SUSPENDED),
+        (hyperd.resume_pod, virtevent.EVENT_LIFECYCLE_RESUMED),
+    ):
+        nova.got.clear()
+        call(UUID)
+        wait(lambda: nova.got)
+        assert nova.got == [(UUID, transition)]
+
+
 def test_an_exit_while_nova_is_busy_reaches_it_when_it_is_done(events, hyperd, nova):
     nova.busy = True
     run(hyperd)
@@ -146,6 +163,24 @@ def test_novas_own_trouble_is_waited_out(events, hyperd, nova):
     nova.fail = 2
     run(hyperd)
     wait(lambda: nova.got == [(UUID, STARTED)])
+
+
+@pytest.mark.parametrize(
+    ("still", "transition"),
+    [
+        ("pause_pod", virtevent.EVENT_LIFECYCLE_PAUSED),
+        ("suspend_pod", virtevent.EVENT_LIFECYCLE_SUSPENDED),
+    ],
+)
+def test_what_stands_still_after_lost_events_is_found_by_looking(
+    events, hyperd, nova, still, transition
+):
+    run(hyperd)
+    getattr(hyperd, still)(UUID)
+    wait(lambda: (UUID, transition) in nova.got)
+    nova.got.clear()
+    hyperd.lose_events()
+    wait(lambda: nova.got == [(UUID, transition)])
 
 
 def test_what_was_stopped_in_lost_events_is_found_by_looking(events, hyperd, nova):

@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from nova_hyper import exception
+from nova_hyper.spec.container import Container
 from nova_hyper.spec.errors import DaemonUnavailable, ImageInvalid, ImageNotFound
-from nova_hyper.spec.pod import Container, PodSpec
+from nova_hyper.spec.pod import PodSpec
 from nova_hyper.virt.image import ImageCache, glance_id, store_name
 from tests.unit.fake_hyperd import NOT_AN_ARCHIVE, FakeHyperd
 from tests.unit.virt.instances import CHECKSUM, IMAGE_ID

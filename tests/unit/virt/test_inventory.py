@@ -8,8 +8,9 @@ import json
 import pytest
 from nova import objects
 
+from nova_hyper.spec.container import Container
 from nova_hyper.spec.image import Image, ImageConfig, Layer
-from nova_hyper.spec.pod import Container, Pod, PodSpec, PodState
+from nova_hyper.spec.pod import Pod, PodSpec, PodState
 from nova_hyper.virt import inventory
 from tests.unit.fake_hyperd import HOST
 

@@ -12,6 +12,7 @@ from nova.compute import power_state
 from nova_hyper import exception
 from nova_hyper.spec import errors
 from nova_hyper.spec.pod import PodState
+from nova_hyper.virt.blueprint import Blueprints
 from nova_hyper.virt.image import ImageCache
 from nova_hyper.virt.lifecycle import Lifecycle, Wiring
 from tests.unit.fake_hyperd import NOT_AN_ARCHIVE, FakeHyperd
@@ -61,7 +62,8 @@ def glance():
 
 @pytest.fixture
 def lifecycle(hyperd, virtapi, glance):
-    return Lifecycle(hyperd, virtapi, ImageCache(hyperd, glance), Wiring(300, True))
+    blueprints = Blueprints(hyperd, ImageCache(hyperd, glance), glance)
+    return Lifecycle(hyperd, virtapi, blueprints, Wiring(300, True))
 
 
 @pytest.fixture(autouse=True)
@@ -281,6 +283,43 @@ def test_resuming_after_a_boot_of_the_host_starts_what_is_down_and_waits_for_not
     lifecycle.resume(instance(), [port()])
     assert state(lifecycle) == power_state.RUNNING and len(virtapi.waits) == waits
     assert "boot_pod" not in hyperd.calls[calls:]
+
+
+def test_after_a_boot_of_the_host_what_was_suspended_goes_on_and_what_was_paused_stays(
+    lifecycle, hyperd, virtapi
+):
+    ports = [port()]
+    spawn(lifecycle)
+    hyperd.pause_pod(UUID)
+    lifecycle.resume(instance(), ports)
+    assert hyperd.pod(UUID).state is PodState.PAUSED
+    hyperd.unpause_pod(UUID)
+    hyperd.suspend_pod(UUID)
+    lifecycle.resume(instance(), ports)
+    assert hyperd.pod(UUID).state is PodState.RUNNING
+    assert "boot_pod" not in hyperd.calls[-4:]
+
+
+@pytest.mark.parametrize("still", ["pause_pod", "suspend_pod"])
+def test_power_on_lets_a_pod_that_stands_still_go_on(lifecycle, hyperd, still):
+    spawn(lifecycle)
+    getattr(hyperd, still)(UUID)
+    lifecycle.power_on(instance(), [port()])
+    assert hyperd.pod(UUID).state is PodState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("still", "state"),
+    [("pause_pod", power_state.PAUSED), ("suspend_pod", power_state.SUSPENDED)],
+)
+def test_a_pod_that_stands_still_has_novas_state_for_it_and_can_be_rebooted(
+    lifecycle, hyperd, still, state
+):
+    spawn(lifecycle)
+    getattr(hyperd, still)(UUID)
+    assert lifecycle.info(instance()).state == state
+    lifecycle.reboot(instance(), [port()], soft=False)
+    assert lifecycle.info(instance()).state == power_state.RUNNING
 
 
 def test_a_pod_whose_containers_wait_for_the_network_is_paused(lifecycle, hyperd):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from nova_hyper.spec.container import Container
 from nova_hyper.spec.nic import Dns
-from nova_hyper.spec.pod import Container, Pod, PodSpec, PodState
+from nova_hyper.spec.pod import Pod, PodSpec, PodState
 from nova_hyper.vif import nics
 from nova_hyper.virt import podspec
 from tests.unit.vif.ports import port, subnet

@@ -28,8 +28,6 @@ def test_an_ordinary_server_has_no_problem():
         ({"image": image_meta(container_format="bare")}, "container_format 'bare'"),
         ({"image": image_meta(container_format=None)}, "container_format 'None'"),
         ({"image": image_meta(id=None)}, "cannot boot from a volume"),
-        ({"server": instance(kernel_id="k")}, "names a kernel_id"),
-        ({"server": instance(ramdisk_id="r")}, "names a ramdisk_id"),
         ({"server": instance(config_drive="True")}, "no config drive"),
         (
             {"server": instance(flavor=flavor(extra_specs={"hw:cpu_policy": "dedicated"}))},
@@ -52,8 +50,9 @@ def test_an_ordinary_server_has_no_problem():
         ),
         ({"files": [("/etc/motd", b"x")]}, "files cannot be injected"),
         ({"disks": {"block_device_mapping": [{"x": 1}]}}, "volumes cannot be attached"),
-        ({"disks": {"ephemerals": [{"size": 1}]}}, "no ephemeral disks"),
-        ({"disks": {"swap": {"device_name": "/dev/vdb", "swap_size": 5}}}, "no swap disk"),
+        ({"disks": {"ephemerals": [{"size": 1, "guest_format": "xfs"}]}}, "is ext4, not xfs"),
+        ({"server": instance(flavor=flavor(extra_specs={"hw:pmu": "true"}))}, "hw:pmu"),
+        ({"image": image_meta(properties=objects.ImageMetaProps(hw_disk_bus="scsi"))}, "scsi"),
         ({"accelerators": [{"uuid": "a"}]}, "no accelerators"),
     ],
 )

@@ -1,0 +1,57 @@
+"""Makes a pod what its server's flavor, image and block devices say beside its size."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from nova_hyper.spec.boot import Boot
+from nova_hyper.spec.pod import PodSpec
+from nova_hyper.virt import flavor, image_properties, local_disks
+
+
+def problems(
+    instance: Any, image_meta: Any, block_device_info: dict[str, Any] | None
+) -> Iterator[str]:
+    """Yield why this server cannot be a pod."""
+    yield from flavor.problems(instance.flavor, image_meta)
+    yield from image_properties.problems(image_meta)
+    try:
+        image_properties.restart_policy(instance)
+    except flavor.Wrong as exc:
+        yield f"the image's property {exc}"
+    yield from local_disks.problems(block_device_info)
+
+
+def complete(
+    pod: PodSpec,
+    instance: Any,
+    image_meta: Any,
+    block_device_info: dict[str, Any] | None,
+    boot: Boot,
+    of_manifest: bool,
+) -> PodSpec:
+    """Return *pod* as it shall be, for a server without :func:`problems`.
+
+    A manifest (*of_manifest*) says itself how its containers are restarted and
+    stopped.  For an image, its flavor does, or else the image.
+    """
+    wanted = instance.flavor
+    path = flavor.ephemeral_path(wanted)
+    pod = dataclasses.replace(
+        pod,
+        tuning=flavor.tuning(wanted, image_meta),
+        ephemerals=local_disks.ephemerals(block_device_info, path),
+        swap_mib=local_disks.swap_mib(block_device_info),
+        boot=boot,
+    )
+    if of_manifest:
+        return pod
+    policy = flavor.restart_policy(wanted) or image_properties.restart_policy(instance)
+    grace = flavor.termination_grace(wanted)
+    return dataclasses.replace(
+        pod,
+        restart_policy=policy or pod.restart_policy,
+        termination_grace_s=pod.termination_grace_s if grace is None else grace,
+    )
