@@ -91,6 +91,7 @@ if [ $verb = down ] || [ $verb = status ]; then
 fi
 
 install_packages "$REPO"/tools/cloud/packages{,-node}.txt
+make_import_user
 install_venv "$REPO/tools/cloud/requirements.txt"
 if [ $verb = install ]; then
     in_venv cloud --home "$HOME_DIR" --began "$BEGAN" guest

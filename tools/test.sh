@@ -10,6 +10,8 @@ Parts; without any, all of them in this order:
   lint        ruff, mypy, shellcheck, and whether the configuration samples are current
   agent       the guest agent's own tests, also under sanitizers
   unit        Python unit tests, among them Nova's conformance suite on our driver
+  fuzz        fuzzers of both sides of the agent's protocol and of images, each for
+              HYPER_FUZZ_SECONDS (60)
   functional  real pods on a real cloud; brings one up, or uses the one that runs
 
 It needs root on a Debian 12 and installs what is missing, as tools/quickstart.sh
@@ -30,13 +32,13 @@ export HYPER_GUEST_DIRECTORY=$HOME_DIR/guest
 parts=()
 while [ $# -gt 0 ]; do
     case $1 in
-        lint | agent | unit | functional) parts+=("$1") ;;
+        lint | agent | unit | fuzz | functional) parts+=("$1") ;;
         --help | -h) usage; exit 0 ;;
         *) break ;;
     esac
     shift
 done
-[ ${#parts[@]} -gt 0 ] || parts=(lint agent unit functional)
+[ ${#parts[@]} -gt 0 ] || parts=(lint agent unit fuzz functional)
 
 wants() {
     local part
@@ -48,6 +50,7 @@ wants() {
 . "$REPO/tools/cloud/bootstrap.sh"
 require_debian_root
 install_packages "$REPO"/tools/cloud/packages{,-node,-test}.txt
+make_import_user
 install_venv "$REPO/tools/cloud/requirements.txt" "$REPO/test-requirements.txt"
 cd "$REPO"
 
@@ -67,12 +70,13 @@ if wants lint; then part lint tools/lint.sh "$VENV/bin"; fi
 if wants agent; then part agent make -C guest/agent check check-sanitize; fi
 paths=()
 if wants unit; then paths+=(tests/unit); fi
+if wants fuzz; then paths+=(tests/fuzz); fi
 if wants functional; then paths+=(tests/functional); fi
 if [ ${#paths[@]} -gt 0 ]; then
     # Paths among the caller's arguments replace ours.
     for argument in "$@"; do
         case $argument in tests/*) paths=() ;; esac
     done
-    part tests "$VENV/bin/python" -m pytest --timeout 900 "${paths[@]}" "$@"
+    part tests "$VENV/bin/python" -m pytest --timeout 600 "${paths[@]}" "$@"
 fi
 exit $status

@@ -9,7 +9,8 @@ import uuid
 from pathlib import Path
 
 from nova_hyper.client import HyperClient
-from nova_hyper.spec.pod import Container, Pod, PodSpec
+from nova_hyper.spec.container import Container
+from nova_hyper.spec.pod import Pod, PodSpec
 
 _TIMEOUT_S = 60.0
 _POLL_S = 0.005

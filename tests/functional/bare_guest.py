@@ -79,6 +79,7 @@ class Guest:
         *,
         memory_mib: int = 64,
         vcpus: int = 1,
+        log: bool = True,
         extra: tuple[str, ...] = (),
     ) -> None:
         self.directory = directory
@@ -96,7 +97,7 @@ class Guest:
             *("-smp", str(vcpus), "-nodefaults", "-no-user-config", "-display", "none"),
             *("-no-reboot", "-kernel", str(guest.kernel), "-initrd", str(guest.initramfs)),
             *("-append", cmdline.DEFAULT),
-            *("-device", "virtio-serial-pci"),
+            *("-device", "virtio-serial-pci,max_ports=3"),
             *("-chardev", f"file,id=console,path={directory}/console"),
             *("-device", "virtconsole,chardev=console"),
             *("-chardev", f"socket,id=agent,path={self.socket},server=on,wait=off"),
@@ -106,6 +107,9 @@ class Guest:
             f"virtio-net-pci,netdev=net,mac={MAC},romfile=",
             *extra,
         ]
+        if log:
+            command += ["-chardev", f"file,id=log,path={directory}/log"]
+            command += ["-device", "virtserialport,chardev=log,name=org.nova-hyper.log.0"]
         if FIRMWARE.exists():
             command += ["-bios", str(FIRMWARE)]
         disks = [(path, f"l{i}", "on") for i, path in enumerate(layers)] + [
@@ -169,7 +173,15 @@ class Guest:
         deadline = time.monotonic() + ANSWER_S
         while True:
             event = self.events.get(timeout=max(0.01, deadline - time.monotonic()))
-            if event["event"] == kind and event["name"] == name:
+            if event["event"] == kind and event.get("name") == name:
+                return event
+
+    def event_of(self, kind: str) -> dict[str, Any]:
+        """Return the next event of the pod itself of that kind."""
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            event = self.events.get(timeout=max(0.01, deadline - time.monotonic()))
+            if event["event"] == kind:
                 return event
 
     def status(self, name: str) -> dict[str, Any]:
@@ -178,6 +190,11 @@ class Guest:
 
     def console(self) -> str:
         return (self.directory / "console").read_text(errors="replace")
+
+    def log(self) -> list[list[str]]:
+        """Return the records of the containers' log: time, container, stream, flag, content."""
+        text = (self.directory / "log").read_text(errors="replace")
+        return [line.split(" ", 4) for line in text.split("\n")[:-1]]
 
     def end(self) -> None:
         self.channel.close()

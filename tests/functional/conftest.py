@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
 
 import pytest
 
-from tests.functional import archives
+from nova_hyper.daemon.guest import build
+from nova_hyper.daemon.guest.reactor import Reactor
+from tests.functional import archives, bare_guest
 
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO / "tools"))
 
 HOME = Path(os.environ.get("NOVA_HYPER_HOME", "/opt/nova-hyper"))
 LEFTOVERS_TIMEOUT_S = 30
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores it, and so would all that is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -61,20 +71,67 @@ def guest(site):
     return site.guest
 
 
+@pytest.fixture(scope="session")
+def built():
+    """The files of the guest, brought up to date first, for one that a test starts by hand."""
+    directory = Path(os.environ.get("HYPER_GUEST_DIRECTORY", "/var/lib/hyperd/guest"))
+    return build.build(directory, None, None, None, lambda _message: None, os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="module")
+def reactor():
+    """The thread of the channels to guests that a test starts by hand."""
+    made = Reactor()
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def layers(tmp_path_factory):
+    """The layers of the containers in such a guest."""
+    return bare_guest.make_layers(tmp_path_factory.mktemp("layers"))
+
+
+@pytest.fixture(scope="session")
+def busybox(tmp_path_factory):
+    """A docker archive of the busybox image."""
+    path = tmp_path_factory.mktemp("images") / "busybox.tar"
+    subprocess.run([REPO / "tools/images/busybox.sh", path], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture
+def place():
+    """A directory that QEMU's user can pass, with a path short enough for sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="hyperd-", dir="/run") as directory:
+        yield Path(directory)
+
+
 @pytest.fixture
 def make_server(cloud):
     """Make servers that are gone after the test: ``make_server(name=..., image=..., ...)``.
 
-    With ``wait=False`` the server is given as Nova first answers.
+    With ``wait=False`` the server is given as Nova first answers; other options
+    are the compute API's own.
     """
     made = []
 
-    def make(name=None, *, image="busybox", flavor="hyper.nano", network="private", wait=True):
+    def make(
+        name=None,
+        *,
+        image="busybox",
+        flavor="hyper.nano",
+        network="private",
+        wait=True,
+        **options,
+    ):
         server = cloud.compute.create_server(
             name=name or f"test-{uuid.uuid4().hex[:8]}",
             image_id=cloud.image.find_image(image, ignore_missing=False).id,
             flavor_id=cloud.compute.find_flavor(flavor, ignore_missing=False).id,
             networks=[{"uuid": cloud.network.find_network(network, ignore_missing=False).id}],
+            **options,
         )
         made.append(server)
         if not wait:
@@ -134,22 +191,17 @@ def wait_status(cloud):
     return wait
 
 
-@pytest.fixture(scope="session")
-def busybox(site, cloud):
-    """The docker archive that the image ``busybox`` of the cloud was made from."""
-    from cloud import resources
-
-    return resources.make_archive(site)
-
-
 @pytest.fixture
 def upload(cloud):
-    """``upload(archive)``: the name of a Glance image with that content, until the test ends."""
+    """``upload(file, ...)``: the name of a Glance image with that content, until the test ends.
+
+    Further arguments are its properties.
+    """
     from cloud.resources import IMAGE_PROPERTIES
 
     made = []
 
-    def make(archive):
+    def make(archive, **properties):
         name = f"test-{uuid.uuid4().hex[:8]}"
         image = cloud.create_image(
             name,
@@ -158,7 +210,7 @@ def upload(cloud):
             disk_format="raw",
             wait=True,
             use_import=False,
-            **IMAGE_PROPERTIES,
+            **{**IMAGE_PROPERTIES, **properties},
         )
         made.append(image)
         return name

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from nova_hyper.client import HyperClient
@@ -22,7 +26,11 @@ class Daemon:
 
     *guest* is a directory that ``hyperctl guest build`` has filled; *prefix*
     keeps its domains apart from those of other daemons on the same libvirtd.
+    ``code`` is the directory whose ``nova_hyper`` runs: that of these tests, or
+    one of another version.
     """
+
+    code = Path(__file__).resolve().parents[2]
 
     def __init__(self, directory: Path, guest: Path, prefix: str, **options: str) -> None:
         self.state = directory / "state"
@@ -54,6 +62,7 @@ class Daemon:
                 [sys.executable, "-m", "nova_hyper.cmd.hyperd", "--config-file", self._config],
                 stdout=log,
                 stderr=log,
+                cwd=self.code,
             )
         deadline = time.monotonic() + _START_S
         while True:
@@ -96,6 +105,7 @@ class Daemon:
             text=True,
             timeout=180,
             check=False,
+            cwd=self.code,
         )
         assert not check or done.returncode == 0, f"{args}: {done.stderr}"
         return done
@@ -138,6 +148,19 @@ class Daemon:
         """Return the daemon's resident memory in KiB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0])
+
+
+@contextlib.contextmanager
+def private(guest: Path, busybox: Path, **options: str) -> Iterator[Daemon]:
+    """Run a hyperd with the image ``busybox``; no pod, file or domain of it is left after."""
+    # QEMU's user can pass this directory, and paths of sockets in it are short enough.
+    with tempfile.TemporaryDirectory(prefix="hyperd-", dir="/run") as directory:
+        daemon = Daemon(Path(directory), guest, f"t{uuid.uuid4().hex[:6]}-", **options)
+        daemon.start()
+        daemon.ctl("load", str(busybox), "--name", "busybox")
+        yield daemon
+        daemon.remove()
+        assert not daemon.leftovers()
 
 
 def qemu_processes(prefix: str) -> list[str]:

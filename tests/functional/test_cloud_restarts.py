@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.functional.daemon import wait_for
+
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 TICK = "trap 'exit 0' TERM; while :; do echo up $(cut -d. -f1 /proc/uptime) s; sleep 1; done"
@@ -85,6 +87,42 @@ def test_a_pod_outlives_a_killed_daemon(site, cloud, ticker, console, wait_statu
     cloud.compute.wait_for_delete(ticker, interval=0.2)
 
 
+def test_after_a_boot_of_the_host_what_ran_is_back_and_what_was_suspended_resumes(
+    site, cloud, make_server, image_running, console, wait_status, daemons
+):
+    from cloud import nova, service
+
+    image = image_running(TICK)
+    ran, suspended = (make_server(image=image) for _ in range(2))
+    for server in (ran, suspended):
+        console(server, "up ")
+    cloud.compute.suspend_server(suspended)
+    wait_status(suspended, "SUSPENDED")
+    before = uptimes(console(suspended))
+    qemu = int(Path(f"/run/libvirt/qemu/{_domain(ran)}.pid").read_text())
+    names = [n for n in daemons if service.running_pid(site, n) is not None and n != "virtlogd"]
+    for name in names:
+        service.kill(site, name)
+    os.kill(qemu, signal.SIGKILL)
+    for name in sorted(names, key=["libvirtd", "hyperd", "nova-compute"].index):
+        service.bring_up(site, daemons[name])
+    nova.wait_for_node(site, cloud)
+
+    deadline = time.monotonic() + 60
+    while (seen := uptimes(console(ran))) == sorted(seen):
+        assert time.monotonic() < deadline, "what ran was not booted again"
+        time.sleep(0.5)
+    assert wait_status(ran, "ACTIVE").power_state == 1
+    assert cloud.compute.get_server(suspended).status == "SUSPENDED"
+    cloud.compute.resume_server(suspended)
+    wait_status(suspended, "ACTIVE")
+    deadline = time.monotonic() + 30
+    while len(seen := uptimes(console(suspended))) < len(before) + 2:
+        assert time.monotonic() < deadline, "it does not go on"
+        time.sleep(0.5)
+    assert seen == sorted(seen), "it was booted anew"
+
+
 def test_an_exit_while_nova_compute_is_away_is_noticed_when_it_is_back(
     make_server, image_running, wait_status, killed
 ):
@@ -104,7 +142,7 @@ def test_a_killed_micro_vm_becomes_shutoff_and_starts_again(
     wait_status(server, "SHUTOFF")
     cloud.compute.start_server(server)
     wait_status(server, "ACTIVE")
-    assert "serving on port 80" in console(server)
+    wait_for(lambda: console(server).count("serving on port 80") == 2, 60, "a second start")
 
 
 @pytest.mark.parametrize("name", ["hyperd", "libvirtd"])

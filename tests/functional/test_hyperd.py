@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import tarfile
-import tempfile
 import threading
 import time
 import uuid
@@ -18,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from nova_hyper.spec.container import Container
 from nova_hyper.spec.errors import HyperError
-from nova_hyper.spec.pod import Container, PodSpec
+from nova_hyper.spec.pod import PodSpec
 from tests.functional.archives import remade
 from tests.functional.daemon import Daemon, wait_for
 
@@ -27,27 +27,12 @@ REPO = Path(__file__).resolve().parents[2]
 UPTIME = "while true; do cut -d' ' -f1 /proc/uptime; sleep 0.2; done"
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    """A docker archive of the busybox image."""
-    path = tmp_path_factory.mktemp("images") / "busybox.tar"
-    subprocess.run([REPO / "tools/images/busybox.sh", path], check=True, capture_output=True)
-    return path
-
-
 @pytest.fixture
-def place():
-    """A directory that QEMU's user can pass, with a path short enough for sockets in it."""
-    with tempfile.TemporaryDirectory(prefix="hyperd-", dir="/run") as directory:
-        yield Path(directory)
-
-
-@pytest.fixture
-def hyperd(place, libvirt, guest, archive):
+def hyperd(place, libvirt, guest, busybox):
     """A fresh hyperd with the image ``busybox``; no pod, file or domain of it is left after."""
     daemon = Daemon(place, guest, f"t{uuid.uuid4().hex[:6]}-")
     daemon.start()
-    daemon.ctl("load", str(archive), "--name", "busybox")
+    daemon.ctl("load", str(busybox), "--name", "busybox")
     yield daemon
     daemon.remove()
     assert not daemon.leftovers()
@@ -76,7 +61,7 @@ def uptime(hyperd, pod_id):
     return float(lines[-1]) if lines else 0.0
 
 
-def test_a_session_with_every_verb(hyperd, archive):
+def test_a_session_with_every_verb(hyperd, busybox):
     assert hyperd.json("images")[0]["names"] == ["busybox"]
     ran = hyperd.ctl(
         "run", "--rm", "-m", "64", "busybox", "sh", "-c", "echo hello; exit 7", check=False
@@ -271,23 +256,23 @@ def _refused(hyperd, *args, words):
     assert not hyperd.leftovers()
 
 
-def test_bad_archives_are_refused_with_a_sentence(hyperd, archive, tmp_path):
+def test_bad_archives_are_refused_with_a_sentence(hyperd, busybox, tmp_path):
     text = tmp_path / "text.tar"
     text.write_text("this is no archive\n" * 1000)
     _refused(hyperd, "load", str(text), words="not a docker or OCI archive")
     cut = tmp_path / "cut.tar"
-    cut.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    cut.write_bytes(busybox.read_bytes()[: busybox.stat().st_size // 2])
     _refused(hyperd, "load", str(cut), words="truncated|ends|incomplete")
     arch = tmp_path / "arch.tar"
-    remade(archive, arch, _other_arch)
+    remade(busybox, arch, _other_arch)
     _refused(hyperd, "load", str(arch), words="riscv64")
     _refused(hyperd, "load", str(tmp_path / "absent.tar"), words="No such file")
     assert [i.names for i in hyperd.client.images()] == [("busybox",)]
 
 
-def test_pods_that_cannot_work_are_refused_with_a_sentence(hyperd, archive, tmp_path):
+def test_pods_that_cannot_work_are_refused_with_a_sentence(hyperd, busybox, tmp_path):
     silent = tmp_path / "silent.tar"
-    remade(archive, silent, _no_command)
+    remade(busybox, silent, _no_command)
     hyperd.ctl("load", str(silent))
     for args, words in (
         (("silent",), "neither Entrypoint nor Cmd"),
@@ -301,33 +286,33 @@ def test_pods_that_cannot_work_are_refused_with_a_sentence(hyperd, archive, tmp_
         _refused(hyperd, "run", "-d", *args, words=words)
 
 
-def test_an_image_larger_than_the_disk_is_refused(hyperd, archive, tmp_path):
+def test_an_image_larger_than_the_disk_is_refused(hyperd, busybox, tmp_path):
     zeros = tarfile.TarInfo("zeros")
     zeros.size = 1100 * 1024 * 1024
     layer = zeros.tobuf() + bytes(zeros.size + 1024)
-    remade(archive, tmp_path / "big.tar", top=layer)
+    remade(busybox, tmp_path / "big.tar", top=layer)
     hyperd.ctl("load", str(tmp_path / "big.tar"))
     _refused(hyperd, "run", "-d", "--root", "1", "big", words="unpacks to .* more than .* 1 GiB")
 
 
-def test_without_a_guest_the_sentence_says_how_to_make_one(libvirt, archive, place):
+def test_without_a_guest_the_sentence_says_how_to_make_one(libvirt, busybox, place):
     daemon = Daemon(place, place / "no-guest", f"t{uuid.uuid4().hex[:6]}-")
     daemon.start()
     try:
-        daemon.ctl("load", str(archive), "--name", "busybox")
+        daemon.ctl("load", str(busybox), "--name", "busybox")
         _refused(daemon, "run", "-d", "busybox", words="hyperctl guest build")
     finally:
         daemon.remove()
 
 
-def test_a_full_disk_is_named_and_leaves_nothing(libvirt, guest, archive, place):
+def test_a_full_disk_is_named_and_leaves_nothing(libvirt, guest, busybox, place):
     small = place / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", small], check=True)
     daemon = Daemon(small, guest, f"t{uuid.uuid4().hex[:6]}-")
     try:
         daemon.start()
-        done = daemon.ctl("load", str(archive), check=False)
+        done = daemon.ctl("load", str(busybox), check=False)
         assert done.returncode == 1
         assert "room" in done.stderr or "full" in done.stderr
         assert daemon.client.images() == ()

@@ -167,6 +167,29 @@ def test_the_file_tree_is_that_of_umoci(archive, images, store, tmp_path):
     assert not found, "\n".join(f"{p}: {a} | {b}" for p, (a, b) in sorted(found.items())[:12])
 
 
+@pytest.mark.parametrize("disks", [1, 2, 4])
+def test_merged_layers_show_the_tree_of_umoci(disks, images, tmp_path):
+    store = ImageStore(tmp_path / "store", max_image_bytes=8 << 30, max_layers=disks, arch="amd64")
+    image, _ = import_file(store, images / "docker.tar")
+    assert len(image.layers) <= disks
+    ours = dump_layers([store.layer_path(layer.diff_id) for layer in image.layers], tmp_path / "o")
+    found = differences(ours, dump_umoci(f"{images}/layout:five", tmp_path))
+    assert not found, "\n".join(f"{p}: {a} | {b}" for p, (a, b) in sorted(found.items())[:12])
+
+
+def test_every_layer_of_a_real_image_is_given_back_byte_for_byte(images, store, tmp_path):
+    image, _ = import_file(store, images / "zstd.tar")
+    archive = store.save(image.id, "docker")
+    with (tmp_path / "saved.tar").open("wb") as file:
+        file.writelines(archive.chunks)
+    archive.close()
+    config = json.loads(run("skopeo", "inspect", "--config", "--raw", f"oci:{images}/layout:five"))
+    with tarfile.open(tmp_path / "saved.tar") as saved:
+        for diff_id in config["rootfs"]["diff_ids"]:
+            layer = saved.extractfile(f"{diff_id[7:]}.tar")
+            assert f"sha256:{hashlib.file_digest(layer, 'sha256').hexdigest()}" == diff_id
+
+
 @pytest.mark.parametrize("archive", ["docker.tar", "gzip.tar", "zstd.tar"])
 def test_the_id_is_the_digest_of_the_configuration_and_layers_are_those_of_skopeo(
     archive, images, store
@@ -192,7 +215,7 @@ def test_all_formats_of_an_image_share_their_layers(images, store):
 @pytest.mark.parametrize("archive", ["docker.tar", "gzip.tar", "zstd.tar"])
 def test_importing_again_converts_nothing(archive, images, store, monkeypatch):
     import_file(store, images / archive)
-    monkeypatch.setattr("nova_hyper.daemon.image.import_session.convert_layer", None)
+    monkeypatch.setattr("nova_hyper.daemon.image.import_session.ImportSession.files", None)
     _, new = import_file(store, images / archive)
     assert not new
 
@@ -222,10 +245,8 @@ def test_two_imports_at_once_give_one_image(images, store):
     assert store.collect() == ()
 
 
-def test_the_busybox_image_is_small_quick_to_make_and_imports(store, tmp_path):
-    started = time.monotonic()
+def test_the_busybox_image_is_small_and_imports(store, tmp_path):
     run(TOOLS / "busybox.sh", tmp_path / "busybox.tar")
-    assert time.monotonic() - started < 30
     image, _ = import_file(store, tmp_path / "busybox.tar")
     assert image.names == ("busybox:latest",)
     assert store.find("busybox") == image
@@ -424,9 +445,9 @@ def files_of(store_directory, images):
         f"layers/{layer.diff_id[7:]}{suffix}"
         for image in images
         for layer in image.layers
-        for suffix in (".squashfs", ".json", ".tree")
+        for suffix in (".squashfs", ".json", ".tree", ".recipe")
     }
-    return found, needed
+    return found, needed | {f"configs/{image.id[7:]}.json" for image in images}
 
 
 def test_a_daemon_killed_at_any_moment_leaves_nothing_that_the_next_does_not_remove(

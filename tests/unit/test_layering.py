@@ -17,16 +17,18 @@ OWN = {
     "version": set(),
     "exception": set(),
     "client": {"spec"},
+    "manifest": {"spec"},
     "vif": {"spec", "exception"},
     "volume": {"spec", "exception"},
-    "virt": {"client", "conf", "exception", "spec", "vif", "volume"},
+    "virt": {"client", "conf", "exception", "manifest", "spec", "vif", "volume"},
     "daemon": {"conf", "spec", "version"},
-    "cmd": {"client", "conf", "daemon", "spec", "version"},
+    "cmd": {"client", "conf", "daemon", "manifest", "spec", "version"},
 }
 ALL = set(sys.stdlib_module_names)
 # What hyperd must never need, so that it runs without OpenStack; and what nova-compute must not.
 NEVER = {
     "client": {"nova", "libvirt", "os_vif", "os_brick", "requests"},
+    "manifest": {"nova", "libvirt", "os_vif", "os_brick"},
     "vif": {"libvirt", "os_brick"},
     "volume": {"libvirt", "os_vif"},
     "virt": {"libvirt"},
@@ -85,6 +87,7 @@ VALUES = {
     "nova_hyper.daemon.hypervisor.domain",
     "nova_hyper.daemon.hypervisor.facts",
     "nova_hyper.daemon.hypervisor.probe.Verdict",
+    "nova_hyper.daemon.hypervisor.saved",
 }
 
 

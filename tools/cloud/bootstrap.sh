@@ -87,6 +87,13 @@ install_packages() {
     say "Debian packages installed in $((SECONDS - begin)) s"
 }
 
+# The user of hyperd's processes that read images (etc/sysusers.d, for where systemd makes users).
+make_import_user() {
+    getent passwd hyper-import >/dev/null ||
+        useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin \
+            --comment "Reads images for hyperd" hyper-import
+}
+
 # install_venv FILE...: the project and the requirements in the files, at the tested versions.
 install_venv() {
     local begin=$SECONDS stamp=$VENV/nova-hyper.stamp pins wanted file

@@ -17,8 +17,10 @@ SUBNET = "private-v4"
 CIDR = "192.168.233.0/24"
 IMAGE = "busybox"
 HYPER_TRAIT = {"trait:CUSTOM_HYPER": "required"}
-IMAGE_PROPERTIES = {"img_hv_type": "docker", "hw_vm_mode": "exe"}
-"""Keep the image off hosts of other hypervisors, and others off these."""
+IMAGE_PROPERTIES = {"img_hv_type": "docker", "hw_vm_mode": "exe", **HYPER_TRAIT}
+"""Keep the image off hosts of other hypervisors, whatever the flavor."""
+AGGREGATE = "hyper"
+"""Its hosts take only what asks for the trait, which virtual machines do not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +85,19 @@ def make_flavors(site: Site, cloud: Connection) -> None:
         )
         if site.driver == "hyper":
             cloud.compute.create_flavor_extra_specs(flavor, HYPER_TRAIT)
+
+
+def make_aggregate(site: Site, cloud: Connection) -> None:
+    """Keep servers that are virtual machines off the node."""
+    if site.driver != "hyper":
+        return
+    aggregate: Any = cloud.compute.find_aggregate(AGGREGATE) or cloud.compute.create_aggregate(
+        name=AGGREGATE
+    )
+    if (aggregate.metadata or {}).get("trait:CUSTOM_HYPER") != "required":
+        cloud.compute.set_aggregate_metadata(aggregate, HYPER_TRAIT)
+    if site.host not in (aggregate.hosts or []):
+        cloud.compute.add_host_to_aggregate(aggregate, site.host)
 
 
 def make_archive(site: Site) -> Path:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import fcntl
 import hashlib
 import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +93,29 @@ def start(site: Site, service: Service) -> bool:
 
     :raises CloudError: when it cannot be run at all.
     """
+    with _alone(site):
+        return _start(site, service)
+
+
+@contextlib.contextmanager
+def _alone(site: Site) -> Iterator[None]:
+    """Hold all services: of two that start one at once, the other finds that it runs."""
+    site.run.mkdir(parents=True, exist_ok=True)
+    directory = os.open(site.run, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _start(site: Site, service: Service) -> bool:
     wanted = _fingerprint(site, service)
     if running_pid(site, service.name) is not None:
         record = _record(site, service.name)
         if record is not None and record.get("fingerprint") == wanted:
             return False
-        stop(site, service.name)
+        _stop(site, service.name)
     log = log_file(site, service.name)
     if log.exists():
         log.replace(log.with_suffix(".log.1"))
@@ -167,6 +185,11 @@ def stop(site: Site, name: str) -> bool:
     TERM, then KILL after a grace period: an agent whose main thread has died
     ignores TERM and keeps its port.
     """
+    with _alone(site):
+        return _stop(site, name)
+
+
+def _stop(site: Site, name: str) -> bool:
     pid = running_pid(site, name)
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from openstack.connection import Connection
 
-from cloud import command, libvirt, openvswitch
+from cloud import command, hyperd, libvirt, openvswitch
 from cloud.site import HYPERD_SOCKET, Site
+
+_PREFIX = hyperd.DOMAIN_PREFIX
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,8 @@ def find(site: Site, cloud: Connection) -> Traces:
     Images are not among them: a host keeps those on purpose.
     """
     return Traces(
-        domains=frozenset(libvirt.domains()),
+        # Those of the cloud's hyperd: others on this libvirtd are not what is looked after here.
+        domains=frozenset(d for d in libvirt.domains() if d.startswith(_PREFIX)),
         qemu_processes=frozenset(qemu_processes()),
         interfaces=frozenset(path.name for path in Path("/sys/class/net").iterdir()),
         ovs_ports=frozenset(_lines("ovs-vsctl", "--timeout=5", "list-ports", openvswitch.BRIDGE)),
@@ -59,7 +62,7 @@ def qemu_processes() -> list[str]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if b"\0guest=hyper-" in (process / "cmdline").read_bytes():
+            if f"\0guest={_PREFIX}".encode() in (process / "cmdline").read_bytes():
                 found.append(process.name)
         except OSError:
             continue

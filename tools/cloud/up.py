@@ -117,6 +117,7 @@ def _resources(site: Site, cloud: Connection) -> list[Step]:
         Step("network", lambda: resources.make_network(cloud), ("Neutron's agents",)),
         Step("security groups", lambda: _open_ports(cloud, demo)),
         Step("flavors", lambda: resources.make_flavors(site, cloud)),
+        Step("aggregate", lambda: resources.make_aggregate(site, cloud), ("nova-compute",)),
         Step("image", lambda: resources.upload_image(site, cloud)),
     ]
 
