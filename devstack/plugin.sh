@@ -11,6 +11,9 @@ function install_nova_hyper {
     # shellcheck disable=SC2086
     install_package $packages
     setup_develop "$NOVA_HYPER_DIR"
+    getent passwd hyper-import >/dev/null ||
+        sudo useradd --system --no-create-home --home-dir /nonexistent \
+            --shell /usr/sbin/nologin hyper-import
 }
 
 function nova_hyper_command {
