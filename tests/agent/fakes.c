@@ -281,7 +281,8 @@ enum outcome power_off(uint32_t id, const json_t *request, json_t **fields, stru
 
 int kill(pid_t pid, int number)
 {
-    CHECK(pid >= 1000 && number > 0 && number < NSIG);
+    /* A process, or the group that it leads; 0 and -1 would be the agent itself, and everybody. */
+    CHECK((pid >= 1000 || pid <= -1000) && number > 0 && number < NSIG);
     fakes.killed_pid = pid;
     fakes.killed_signal = number;
     for (size_t i = 0; i < MAX_ENTERED; i++) {
