@@ -70,6 +70,12 @@ def container(hyperd, server, name):
     return next(c for c in hyperd.pod(server.id).containers if c.name == name)
 
 
+def run_in_sidecar(hyperd, server, command):
+    with hyperd.exec(server.id, ["sh", "-c", command], container="sidecar") as session:
+        for _part in session:
+            pass
+
+
 def check(hyperd, server, console):
     """The pod works, and a server that is sick is started anew."""
     assert server.status == "ACTIVE"
@@ -78,17 +84,13 @@ def check(hyperd, server, console):
     wait_for(
         lambda: container(hyperd, server, "prepare").exit_code == 0, what="the init container"
     )
-    with hyperd.exec(
-        server.id, ["sh", "-c", "touch /data/sick; sleep 3; rm /data/sick"], container="sidecar"
-    ) as session:
-        for _part in session:
-            pass
+    run_in_sidecar(hyperd, server, "touch /data/sick")
     wait_for(
-        lambda: (
-            (c := container(hyperd, server, "server")).restarts >= 1 and c.state.value == "running"
-        ),
+        lambda: container(hyperd, server, "server").restarts >= 1,
         what="a restart by the liveness probe",
     )
+    run_in_sidecar(hyperd, server, "rm /data/sick")
+    wait_for(lambda: container(hyperd, server, "server").state.value == "running", what="a server")
     again = time.time()
 
     def page():

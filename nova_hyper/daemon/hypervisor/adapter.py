@@ -132,7 +132,12 @@ class LibvirtHypervisor:
         """See :meth:`nova_hyper.daemon.ports.Hypervisor.state`."""
         with self._connected() as connection:
             handle = self._lookup(connection, pod_id)
-            return None if handle is None else _state(handle)
+            try:
+                return None if handle is None else _state(handle)
+            except libvirt.libvirtError as exc:
+                if exc.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # gone since the look-up
+                    return None
+                raise
 
     @contextlib.contextmanager
     def _domain(self, pod_id: str) -> Iterator[libvirt.virDomain]:

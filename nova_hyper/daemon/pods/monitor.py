@@ -158,18 +158,22 @@ class Monitor:
         :raises HypervisorUnavailable: when libvirt is away.
         """
         entry.noticed = True
-        if not entry.lock.acquire(blocking=False):
-            self._power.cut_short(entry)
-            return
         try:
-            entry.noticed = False
-            if not entry.gone:
-                self.look(entry)
+            if entry.lock.acquire(blocking=False):
+                self._look_and_release(entry)
+            else:
+                self._power.cut_short(entry)
         except HypervisorUnavailable:
             raise
         except Exception:
             # One pod that cannot be put right must not keep the others from it.
             LOG.exception("looking at pod %s failed", entry.id)
+
+    def _look_and_release(self, entry: Entry) -> None:
+        try:
+            entry.noticed = False
+            if not entry.gone:
+                self.look(entry)
         finally:
             entry.lock.release()
             self._released(entry)

@@ -80,6 +80,23 @@ def _handle(libvirtd, prefix, domain):
     return libvirtd.connection.get().lookupByName(prefix + domain.pod_id)
 
 
+def test_a_domain_that_goes_while_it_is_looked_at_is_none(
+    hypervisor, domain, libvirtd, prefix, monkeypatch
+):
+    hypervisor.launch(domain)
+    look_up = hypervisor._lookup
+
+    def looked_up(connection, pod_id):
+        handle = look_up(connection, pod_id)
+        other = libvirtd.connection.get().lookupByName(f"{prefix}{pod_id}")
+        other.destroy()
+        other.undefine()
+        return handle
+
+    monkeypatch.setattr(hypervisor, "_lookup", looked_up)
+    assert hypervisor.state(domain.pod_id) is None
+
+
 def test_domains_of_others_are_neither_seen_nor_touched(hypervisor, domain, libvirtd):
     other = LibvirtHypervisor(libvirtd.connection, "other-")
     other.launch(domain)

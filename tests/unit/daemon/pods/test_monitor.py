@@ -337,6 +337,17 @@ def test_one_pod_that_cannot_be_put_right_does_not_stop_the_others(watched, capl
     assert watched.wait_for(5)[-1] == "exited"
 
 
+def test_a_pod_that_a_call_is_at_work_on_does_not_end_the_monitor(core, caplog):
+    run(core)
+    entry = core.registry.get(POD_ID)
+    entry.update(state=PodState.STOPPED)
+    core.hypervisor.fail("state", HypervisorFailed("libvirt refused: odd"))
+    with entry.lock:
+        core.monitor._attend(entry)
+    assert "looking at pod" in caplog.text
+    assert entry.noticed
+
+
 def test_a_full_disk_does_not_hide_an_exit(core):
     run(core)
 
