@@ -49,7 +49,7 @@ wants() {
 # shellcheck source-path=SCRIPTDIR source=cloud/bootstrap.sh
 . "$REPO/tools/cloud/bootstrap.sh"
 require_debian_root
-install_packages "$REPO"/tools/cloud/packages{,-node,-test}.txt
+install_packages "$REPO"/tools/cloud/packages{,-node,-tempest,-test}.txt
 make_import_user
 install_venv "$REPO/tools/cloud/requirements.txt" "$REPO/test-requirements.txt"
 cd "$REPO"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
-from cloud import hyperd, libvirt, neutron, openvswitch, plan, service
+from cloud import host_port, hyperd, libvirt, neutron, openvswitch, plan, service
 from cloud.plan import Clock, Step
 from cloud.site import Site
 
-DATA = ("etc", "log", "run", "var")
+DATA = ("etc", "log", "run", "tempest", "var")
 """Directories that a purge removes; the virtual environment and the guest stay."""
 
 SERVERS = ("mariadb", "rabbitmq")
@@ -43,7 +43,12 @@ def _steps(site: Site) -> list[Step]:
         Step("pods and hyperd", lambda: hyperd.take_down(site), ("nova-compute",)),
         Step("namespaces", lambda: neutron.remove_namespaces(site), neutron.AGENTS),
         Step("libvirt", lambda: libvirt.take_down(site), ("pods and hyperd",)),
-        Step("Open vSwitch", lambda: openvswitch.take_down(site), ("libvirt", "namespaces")),
+        Step("host's port", lambda: host_port.unplug(site), neutron.AGENTS),
+        Step(
+            "Open vSwitch",
+            lambda: openvswitch.take_down(site),
+            ("libvirt", "namespaces", "host's port"),
+        ),
         *(Step(name, _stopper(site, name), tuple(plain)) for name in SERVERS),
     ]
     return plan.join(stops, rest)

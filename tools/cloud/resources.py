@@ -33,13 +33,16 @@ class Flavor:
 
 
 FLAVORS = (Flavor("hyper.nano", 64, 0), Flavor("hyper.small", 256, 1))
+METADATA = "169.254.169.254/32"
+"""Where servers look for the metadata service."""
 
 
 def make_network(cloud: Connection) -> None:
     """Make the network ``private``, shared by all projects, with a name server in it.
 
     The DHCP server knows the names of the servers, and is there for whoever
-    asks; its address is only known once it runs.
+    asks; its address is only known once it runs.  Neutron's metadata proxy has
+    the same address, and no router is there to lead to it.
     """
     network = cloud.network.find_network(NETWORK) or cloud.network.create_network(
         name=NETWORK, is_shared=True
@@ -47,7 +50,7 @@ def make_network(cloud: Connection) -> None:
     subnet = cloud.network.find_subnet(SUBNET) or cloud.network.create_subnet(
         name=SUBNET, network_id=network.id, ip_version=4, cidr=CIDR
     )
-    if subnet.dns_nameservers:
+    if subnet.dns_nameservers and subnet.host_routes:
         return
 
     def dhcp_ports() -> list[Any]:
@@ -55,7 +58,11 @@ def make_network(cloud: Connection) -> None:
 
     plan.until(f"a DHCP server on network {NETWORK}", lambda: bool(dhcp_ports()), timeout_s=60)
     address = dhcp_ports()[0].fixed_ips[0]["ip_address"]
-    cloud.network.update_subnet(subnet, dns_nameservers=[address])
+    cloud.network.update_subnet(
+        subnet,
+        dns_nameservers=[address],
+        host_routes=[{"destination": METADATA, "nexthop": address}],
+    )
 
 
 def open_ports(cloud: Connection) -> None:
@@ -78,13 +85,19 @@ def open_ports(cloud: Connection) -> None:
 
 
 def make_flavors(site: Site, cloud: Connection) -> None:
-    """Make the flavors, which only hosts with hyperd take."""
+    """Make the flavors ``hyper.nano`` and ``hyper.small``."""
     for wanted in FLAVORS:
-        flavor = cloud.compute.find_flavor(wanted.name) or cloud.compute.create_flavor(
-            name=wanted.name, vcpus=1, ram=wanted.ram_mib, disk=wanted.disk_gib
-        )
-        if site.driver == "hyper":
-            cloud.compute.create_flavor_extra_specs(flavor, HYPER_TRAIT)
+        make_flavor(site, cloud, wanted)
+
+
+def make_flavor(site: Site, cloud: Connection, wanted: Flavor) -> str:
+    """Make a flavor that only hosts with hyperd take; return its id."""
+    flavor = cloud.compute.find_flavor(wanted.name) or cloud.compute.create_flavor(
+        name=wanted.name, vcpus=1, ram=wanted.ram_mib, disk=wanted.disk_gib
+    )
+    if site.driver == "hyper":
+        cloud.compute.create_flavor_extra_specs(flavor, HYPER_TRAIT)
+    return str(flavor.id)
 
 
 def make_aggregate(site: Site, cloud: Connection) -> None:
@@ -100,24 +113,31 @@ def make_aggregate(site: Site, cloud: Connection) -> None:
         cloud.compute.add_host_to_aggregate(aggregate, site.host)
 
 
-def make_archive(site: Site) -> Path:
-    """Return a docker archive with busybox, made from Debian's package once."""
-    archive = site.var / "images" / f"{IMAGE}.tar"
-    recipe = site.repo / "tools/images/busybox.sh"
+def make_archive(site: Site, image: str = IMAGE) -> Path:
+    """Return a docker archive of *image*, made once by its script in ``tools/images``."""
+    archive = site.var / "images" / f"{image}.tar"
+    recipe = site.repo / "tools/images" / f"{image}.sh"
     stamp = archive.with_suffix(".stamp")
     wanted = hashlib.sha256(recipe.read_bytes()).hexdigest()
     if not (archive.exists() and stamp.exists() and stamp.read_text() == wanted):
         archive.parent.mkdir(parents=True, exist_ok=True)
-        command.run(site, "image-busybox", (str(recipe), str(archive)))
+        command.run(site, f"image-{image}", (str(recipe), str(archive)))
         stamp.write_text(wanted)
     return archive
 
 
 def upload_image(site: Site, cloud: Connection) -> None:
     """Upload the image ``busybox`` to Glance, for all projects."""
-    archive = make_archive(site)
+    upload(site, cloud, IMAGE, make_archive(site))
+
+
+def upload(site: Site, cloud: Connection, name: str, archive: Path) -> str:
+    """Upload *archive* to Glance as the image *name*, for all projects; return its id.
+
+    What is there under that name and is not the same is replaced.
+    """
     properties: dict[str, Any] = dict(IMAGE_PROPERTIES) if site.driver == "hyper" else {}
-    found: Any = cloud.image.find_image(IMAGE)
+    found: Any = cloud.image.find_image(name)
     if found is not None:
         shown = cloud.image.get(f"/images/{found.id}").json()
         if (
@@ -125,10 +145,10 @@ def upload_image(site: Site, cloud: Connection) -> None:
             and shown["os_hash_value"] == _sha512(archive)
             and {name: shown[name] for name in IMAGE_PROPERTIES if name in shown} == properties
         ):
-            return
+            return str(found.id)
         cloud.image.delete_image(found)
-    cloud.create_image(
-        IMAGE,
+    made: Any = cloud.create_image(
+        name,
         filename=str(archive),
         container_format="docker",
         disk_format="raw",
@@ -137,6 +157,7 @@ def upload_image(site: Site, cloud: Connection) -> None:
         use_import=False,
         **properties,
     )
+    return str(made.id)
 
 
 def _sha512(file: Path) -> str:

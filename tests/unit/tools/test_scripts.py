@@ -21,7 +21,7 @@ def bootstrap(tmp_path, text):
     )
 
 
-@pytest.mark.parametrize("script", ["quickstart.sh", "test.sh"])
+@pytest.mark.parametrize("script", ["quickstart.sh", "tempest.sh", "test.sh"])
 def test_help_teaches_and_changes_nothing(script):
     done = run(script, "--help")
     assert done.returncode == 0
