@@ -304,9 +304,13 @@ class HyperDriver(driver.ComputeDriver):
         """Bring back a pod that ran before the host was booted."""
         self._lifecycle.resume(instance, network_info)
 
-    def get_console_output(self, context: Any, instance: Any) -> str:
+    def get_console_output(self, context: Any, instance: Any) -> bytes:
         """Return the end of what the containers wrote."""
         return console.output(self._hyperd, instance)
+
+    def get_serial_console(self, context: Any, instance: Any) -> Any:
+        """Return where the console of a pod that runs listens, a ``ConsoleSerial``."""
+        return console.serial(self._hyperd, instance, CONF.serial_console)
 
     # Ports
 
