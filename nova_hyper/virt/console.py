@@ -20,13 +20,16 @@ LOG = logging.getLogger(__name__)
 MAX_BYTES = 100 * 1024
 
 
-def output(hyperd: Hyperd, instance: Any) -> bytes:
-    """Return the end of the console log, at most :data:`MAX_BYTES` bytes, as they are.
+def output(hyperd: Hyperd, instance: Any) -> str:
+    """Return the end of the console log, at most :data:`MAX_BYTES` bytes.
+
+    A character is a byte, whatever the containers wrote: nova-compute encodes it
+    as Latin-1 again, and fails with any character that this does not have.
 
     :raises InstanceNotFound: when there is no such pod.
     """
     with errors.operating(instance):
-        return hyperd.console(instance.uuid, MAX_BYTES)
+        return hyperd.console(instance.uuid, MAX_BYTES).decode("latin-1")
 
 
 def serial(hyperd: Hyperd, instance: Any, options: Any) -> console_type.ConsoleSerial:

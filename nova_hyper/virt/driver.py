@@ -304,7 +304,7 @@ class HyperDriver(driver.ComputeDriver):
         """Bring back a pod that ran before the host was booted."""
         self._lifecycle.resume(instance, network_info)
 
-    def get_console_output(self, context: Any, instance: Any) -> bytes:
+    def get_console_output(self, context: Any, instance: Any) -> str:
         """Return the end of what the containers wrote."""
         return console.output(self._hyperd, instance)
 

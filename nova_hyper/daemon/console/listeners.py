@@ -81,8 +81,10 @@ class Listeners:
                 sock.close()
 
     def stop(self) -> None:
-        """Close all and end the thread."""
+        """Close all and end the thread; idempotent."""
         with self._lock:
+            if self._stopped.is_set():
+                return
             self._stopped.set()
             pod_ids = list(self._sockets)
             thread = self._thread

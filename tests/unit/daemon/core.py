@@ -110,13 +110,13 @@ class Core:
             self.power,
         )
         self.sessions = Sessions(self.registry, self.repository, self.sandboxes, self.pods)
+        for pod in self.repository.load():
+            self.registry.add(pod)
         self.consoles = Consoles(
             self.registry, self.sessions, self.repository.console_port, CONSOLES
         )
         self.events.on_event = self.consoles.take
         self.commits = Commits(self.pods, self.sessions, self.sandboxes, self.images)
-        for pod in self.repository.load():
-            self.registry.add(pod)
         self.images.retain({entry.id for entry in self.registry})
 
     def restarted(self) -> Core:
