@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
+import subprocess
+import sys
 import time
 import uuid
 
@@ -14,6 +18,7 @@ from nova_hyper.spec.container import Container
 from nova_hyper.spec.errors import Conflict, HyperError, PodNotFound, PortsExhausted
 from nova_hyper.spec.pod import PodSpec
 from tests.functional.daemon import private, wait_for
+from tests.functional.websocket import ConsoleClient
 
 LONG_S = 60.0
 PORTS = 3
@@ -284,3 +289,72 @@ def test_who_is_not_on_the_list_is_hung_up_on(libvirt, guest, busybox):
         with Client(daemon.client.open_console(spec.id)) as client:
             assert client.rest() == ""
         assert "127.0.0.1 may not connect to consoles" in daemon.log.read_text()
+
+
+# Nova's proxy, all of it but the token's check, which needs a database and a message bus.
+PROXY = """
+import sys
+from nova import monkey_patch
+monkey_patch.patch("threading")
+from nova import objects
+from nova.cmd import serialproxy
+from nova.console import websocketproxy
+
+def connect_info(self, context, token):
+    assert token == "secret"
+    return objects.ConsoleAuthToken(host="127.0.0.1", port=console, token=token)
+
+websocketproxy.NovaProxyRequestHandler._get_connect_info = connect_info
+port, console = int(sys.argv[1]), int(sys.argv[2])
+sys.argv[1:] = []
+serialproxy.CONF.set_override("serialproxy_host", "127.0.0.1", "serial_console")
+serialproxy.CONF.set_override("serialproxy_port", port, "serial_console")
+serialproxy.main()
+"""
+
+
+@pytest.fixture
+def proxied(tmp_path):
+    """``proxied(where)``: the URL of Nova's proxy for a console."""
+    started = []
+
+    def start(where):
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        log = (tmp_path / "proxy.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROXY, str(port), str(where.port)],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "OS_NOVA_DISABLE_EVENTLET_PATCHING": "true"},
+            cwd=tmp_path,
+        )
+        started.append(process)
+
+        def listens():
+            assert process.poll() is None, (tmp_path / "proxy.log").read_text()[-3000:]
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                return True
+            return False
+
+        wait_for(listens, what="the proxy")
+        return f"ws://127.0.0.1:{port}/?token=secret"
+
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_novas_own_proxy_passes_it_on_to_a_websocket(hyperd, pod, proxied):
+    pod_id = pod()
+    url = proxied(hyperd.client.open_console(pod_id))
+    with ConsoleClient(url) as client:
+        client.type("echo $((6*7))\r")
+        client.sees("\n42\r\n")
+        client.type("head -c 300000 /dev/zero | tr '\\0' x; echo; echo $((7*7))\r")
+        assert client.sees("\n49\r\n").count(b"x") >= 300_000
+        hyperd.client.stop_pod(pod_id, grace_s=1)
+        client.rest()
