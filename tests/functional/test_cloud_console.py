@@ -178,8 +178,8 @@ def test_the_console_log_may_be_long_and_hold_any_bytes(
 ):
     # As much again as Nova is given at most, all of it no text.
     script = (
-        r"i=0; while [ $i -lt 4000 ]; do i=$((i+1)); "
-        r"printf 'line %s \342\230\203 \377\376 \303\251 \033[1m and more that makes it long\n' $i; "
+        r"i=0; while [ $i -lt 5000 ]; do i=$((i+1)); "
+        r"printf 'line %s \342\230\203 \377\376 \303\251 \033[1m and much more of it\n' $i; "
         r"done; echo all; sleep 10000"
     )
     server = make_server(image=image_running(script))
@@ -190,7 +190,7 @@ def test_the_console_log_may_be_long_and_hold_any_bytes(
 
     text = wait_for(whole, 60, "the end of the log")
     assert 90 * 1024 < len(text) <= 100 * 1024
-    assert "line 4000 " in text and "line 1 " not in text
+    assert "line 5000 " in text and "line 1 " not in text
     last = cloud.compute.get_server_console_output(server, length=4)["output"]
     assert last == text[-len(last) :]
-    assert re.findall(r"^line (\d+) ", last, re.MULTILINE) == ["3999", "4000"]
+    assert re.findall(r"^line (\d+) ", last, re.MULTILINE) == ["4999", "5000"]

@@ -170,7 +170,7 @@ def test_the_shell_of_a_client_that_vanishes_ends(hyperd, pod):
     def processes():
         return [p.command for p in hyperd.client.top(pod_id).processes]
 
-    before = len(processes())
+    before, files = len(processes()), hyperd.open_files()
     for text in ("sleep 4321\r", "yes\r", "cat\r" + "x" * 300_000):
         client = Client(where)
         client.type("echo begin\r")
@@ -182,6 +182,7 @@ def test_the_shell_of_a_client_that_vanishes_ends(hyperd, pod):
         assert len(processes()) > before
         client.sock.close()
         wait_for(lambda: len(processes()) <= before, what=f"the end after {text[:8]!r}")
+    wait_for(lambda: hyperd.open_files() <= files, what="that no file stays open")
 
 
 def test_a_client_that_reads_nothing_costs_no_memory(hyperd, pod):

@@ -53,7 +53,10 @@ class Bridge:
             self._sock.shutdown(socket.SHUT_RD)  # the receiver ends, and so does the rest
         last = threading.Timer(_FAREWELL_S, self.cut)
         last.daemon = True
-        last.start()
+        try:
+            last.start()
+        except RuntimeError:  # no more threads
+            self.cut()
 
     def cut(self) -> None:
         """Hang up at once, from any thread."""

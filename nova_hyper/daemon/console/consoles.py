@@ -155,7 +155,8 @@ class Consoles:
             bridge.end("hyperd ends; connect again")
         deadline = time.monotonic() + _FINISH_S
         for _, thread in running.values():
-            thread.join(timeout=max(0.0, deadline - time.monotonic()))
+            with contextlib.suppress(RuntimeError):  # it has not begun yet
+                thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def _accepted(self, pod_id: str, sock: socket.socket) -> None:
         bridge = Bridge(sock, lambda: self._terminal(pod_id))
