@@ -240,6 +240,42 @@ HYPERD_POD: list[cfg.Opt] = [
     ),
 ]
 
+HYPERD_CONSOLE: list[cfg.Opt] = [
+    cfg.IPOpt(
+        "listen_address",
+        default="127.0.0.1",
+        help="Address that the interactive consoles of pods listen on, which nova-serialproxy "
+        "connects to as [serial_console] proxyclient_address of this host's nova.conf. A port "
+        "has no authentication of its own: see allowed_clients.",
+    ),
+    cfg.StrOpt(
+        "port_range",
+        default="10000:20000",
+        regex=r"^\d+:\d+$",
+        help="First and last TCP port of consoles. A pod takes one when its console is asked for "
+        "first, and keeps it as long as there are enough.",
+    ),
+    cfg.ListOpt(
+        "allowed_clients",
+        default=["127.0.0.1", "::1"],
+        help="Addresses and networks (192.0.2.0/28) that may connect to consoles: the hosts of "
+        "nova-serialproxy. Others are hung up on. Whoever can connect from there uses every "
+        "console that is open.",
+    ),
+    cfg.IntOpt(
+        "max_connections",
+        default=64,
+        min=1,
+        help="Connections to consoles at once, of all pods; four of them to one pod at most. Each "
+        "has two threads.",
+    ),
+    cfg.ListOpt(
+        "shells",
+        default=["/bin/bash", "/bin/sh"],
+        help="Shells of consoles; the first one that the container has is started.",
+    ),
+]
+
 NOVA_HYPER: list[cfg.Opt] = [
     cfg.StrOpt(
         "socket",
@@ -271,6 +307,7 @@ def list_hyperd_opts() -> list[tuple[str | None, list[cfg.Opt]]]:
         ("guest", HYPERD_GUEST),
         ("image", HYPERD_IMAGE),
         ("pod", HYPERD_POD),
+        ("console", HYPERD_CONSOLE),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from nova_hyper.client.body import Body
 from nova_hyper.client.calls import quote
+from nova_hyper.client.console import ConsoleCalls
 from nova_hyper.client.images import ImageCalls
 from nova_hyper.client.power import PowerCalls
 from nova_hyper.client.session import StreamSession
@@ -28,7 +29,7 @@ from nova_hyper.spec.stream import PROTOCOL, Terminal
 _ERROR_STATUS = 400
 
 
-class HyperClient(PowerCalls, ImageCalls):
+class HyperClient(PowerCalls, ImageCalls, ConsoleCalls):
     """A client of one host's hyperd; usable by many threads at once.
 
     *ref* is the id or the name of a pod or image.  Every method raises the

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from nova_hyper.spec.boot import BootFile, BootFileKind
+from nova_hyper.spec.console import ConsoleKind, ConsolePort
 from nova_hyper.spec.diagnostics import Diagnostics
 from nova_hyper.spec.event import EventPage
 from nova_hyper.spec.host import Host, Version
@@ -134,6 +135,13 @@ class Hyperd(Protocol):
 
     def console(self, ref: str, max_bytes: int) -> bytes:
         """Return the last *max_bytes* bytes of the containers' output."""
+
+    def open_console(self, ref: str, kind: ConsoleKind = ConsoleKind.AUTO) -> ConsolePort:
+        """Return where the interactive console of a pod that runs can be connected to.
+
+        :raises Conflict: when it does not run.
+        :raises PortsExhausted: when no port is left.
+        """
 
     def kill_pod(self, ref: str, signal: str, container: str | None = None) -> None:
         """Send a signal to the process of a container, None: of every one."""

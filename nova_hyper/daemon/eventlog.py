@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from nova_hyper.daemon.files import write_atomically
@@ -31,6 +32,8 @@ class EventLog:
         self._events: collections.deque[Event] = collections.deque(maxlen=keep)
         self._changed = threading.Condition()
         self._released = False
+        self.on_event: Callable[[Event], None] = lambda _event: None
+        """Told of each event when it is on disk; what it does must not take long."""
         # Lines in the file; None when it may not hold every event whole.
         self._lines: int | None = None
         self._load()
@@ -83,6 +86,7 @@ class EventLog:
                 self._lines = None
                 LOG.error("cannot write %s: %s", self._path, exc)
             self._changed.notify_all()
+        self.on_event(event)
         return event
 
     def _write(self, event: Event) -> None:

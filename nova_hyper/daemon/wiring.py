@@ -18,6 +18,8 @@ from nova_hyper.daemon.api.handlers import Handlers
 from nova_hyper.daemon.api.server import Server
 from nova_hyper.daemon.api.stream_handlers import StreamHandlers
 from nova_hyper.daemon.api.streams import Streams
+from nova_hyper.daemon.console.consoles import Consoles
+from nova_hyper.daemon.console.settings import console_settings
 from nova_hyper.daemon.disks import Disks
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.guest import assets
@@ -180,6 +182,10 @@ class Daemon:
         self._images.retain({entry.id for entry in self._registry})
         self._images.collect()
         sessions = Sessions(self._registry, repository, sandboxes, self._pods)
+        self._consoles = Consoles(
+            self._registry, sessions, repository.console_port, console_settings(conf)
+        )
+        self._events.on_event = self._consoles.take
         handlers = Handlers(
             self._pods,
             sessions,
@@ -189,6 +195,7 @@ class Daemon:
             power,
             boot_files,
             HostUsage(self._images.usage, self._registry, repository),
+            self._consoles,
         )
         puller = Puller(
             self._images,
@@ -229,6 +236,7 @@ class Daemon:
         self._events.release()
         self._streams.stop()
         self._server.stop()
+        self._consoles.stop()
         self._connection.stop()
         self._monitor.stop()
         self._reactor.stop()

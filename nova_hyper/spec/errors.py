@@ -159,6 +159,13 @@ class TooManyStreams(HyperError):
     status = 503
 
 
+class PortsExhausted(HyperError):
+    """Every port that the configuration gives to consoles is in use."""
+
+    code = "ports_exhausted"
+    status = 503
+
+
 class DiskFull(HyperError):
     """The host's disk has no room left."""
 

@@ -308,6 +308,10 @@ class HyperDriver(driver.ComputeDriver):
         """Return the end of what the containers wrote."""
         return console.output(self._hyperd, instance)
 
+    def get_serial_console(self, context: Any, instance: Any) -> Any:
+        """Return where the console of a pod that runs listens, a ``ConsoleSerial``."""
+        return console.serial(self._hyperd, instance, CONF.serial_console)
+
     # Ports
 
     def plug_vifs(self, instance: Any, network_info: Any) -> None:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from nova.api.validation.extra_specs import base
 
+from nova_hyper.spec.console import ConsoleKind
 from nova_hyper.spec.pod import RestartPolicy
 
 RESTART_POLICY = "hyper:restart_policy"
 TERMINATION_GRACE = "hyper:termination_grace"
 EPHEMERAL_PATH = "hyper:ephemeral_path"
+CONSOLE = "hyper:console"
 
 RESTART_POLICIES = tuple(policy.value for policy in RestartPolicy)
+CONSOLE_KINDS = tuple(kind.value for kind in ConsoleKind)
 MAX_GRACE_S = 86400
 PATH_PATTERN = r"/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*"
 
@@ -46,5 +49,14 @@ def register() -> list[base.ExtraSpecValidator]:
                 "are at this path with 1, 2, ... after it."
             ),
             value={"type": str, "pattern": PATH_PATTERN},
+        ),
+        base.ExtraSpecValidator(
+            name=CONSOLE,
+            description=(
+                "What the serial console is: the terminal of the container's own process, which "
+                "gets one (attach), a shell beside it (shell), or the first one where a Pod "
+                "manifest gives the container a terminal and input (auto, the default)."
+            ),
+            value={"type": str, "enum": list(CONSOLE_KINDS)},
         ),
     ]

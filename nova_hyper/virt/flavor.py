@@ -18,6 +18,7 @@ from nova import exception
 from nova.virt import hardware
 from oslo_utils import strutils
 
+from nova_hyper.spec.console import ConsoleKind
 from nova_hyper.spec.pod import RestartPolicy
 from nova_hyper.spec.tuning import (
     Bandwidth,
@@ -61,7 +62,7 @@ _NAMESPACES = ("hw", "hw_rng", "hw_video", "quota", "os", "hyper")
 _HARMLESS = {
     "hw:watchdog_action": ("disabled", "none"),
     "os:secure_boot": ("disabled", "optional"),
-    "hw:serial_port_count": ("0",),
+    "hw:serial_port_count": ("1", "0"),
     "hw:redirected_usb_ports": ("0",),
     "hw_video:ram_max_mb": ("0",),
 }
@@ -78,6 +79,7 @@ _OURS = (
     extra_specs.RESTART_POLICY,
     extra_specs.TERMINATION_GRACE,
     extra_specs.EPHEMERAL_PATH,
+    extra_specs.CONSOLE,
     "hw_rng:allowed",
 )
 
@@ -99,6 +101,7 @@ def problems(flavor: Any, image_meta: Any) -> Iterator[str]:
         restart_policy(flavor)
         termination_grace(flavor)
         ephemeral_path(flavor)
+        console(flavor)
     except Wrong as exc:
         yield f"{exc}; choose another flavor"
     except exception.NovaException as exc:
@@ -173,6 +176,22 @@ def ephemeral_path(flavor: Any) -> str:
     if not re.fullmatch(extra_specs.PATH_PATTERN, path):
         raise Wrong(f"{extra_specs.EPHEMERAL_PATH}={path} is not an absolute path")
     return path
+
+
+def console(flavor: Any) -> ConsoleKind | None:
+    """Return what the console is joined to, None when the flavor says nothing."""
+    value = flavor.extra_specs.get(extra_specs.CONSOLE)
+    return None if value is None else console_of(extra_specs.CONSOLE, value)
+
+
+def console_of(what: str, value: str) -> ConsoleKind:
+    """Return the kind of console that the extra spec or property *what* names.
+
+    :raises Exception: one that :func:`problems` makes a sentence of.
+    """
+    if value not in extra_specs.CONSOLE_KINDS:
+        raise Wrong(f"{what}={value} must be one of {', '.join(extra_specs.CONSOLE_KINDS)}")
+    return ConsoleKind(value)
 
 
 def _bandwidth(specs: dict[str, str], way: str) -> Bandwidth:

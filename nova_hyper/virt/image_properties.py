@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from nova_hyper.spec.console import ConsoleKind
 from nova_hyper.spec.pod import RestartPolicy
 from nova_hyper.virt import flavor
 
 RESTART_POLICY = "hyper_restart_policy"
 """A property of our own: it is in the instance's system metadata, as any other is."""
+CONSOLE = "hyper_console"
 
 _VALUES = {
     "hw_architecture": ("x86_64",),
@@ -23,7 +25,7 @@ _VALUES = {
     "hw_firmware_type": ("bios",),
     "hw_rescue_bus": ("virtio",),
     "hw_rng_model": ("virtio",),
-    "hw_serial_port_count": (0,),
+    "hw_serial_port_count": (1, 0),
     "hw_redirected_usb_ports": (0,),
     "hw_video_model": ("none",),
     "hw_vif_model": ("virtio",),
@@ -133,6 +135,12 @@ def restart_policy(instance: Any) -> RestartPolicy | None:
     """Return the restart policy in the image's property, None when it has none."""
     value = (instance.system_metadata or {}).get(f"image_{RESTART_POLICY}")
     return flavor.policy_of(RESTART_POLICY, value) if value else None
+
+
+def console(instance: Any) -> ConsoleKind | None:
+    """Return the kind of console in the image's property, None when it has none."""
+    value = (instance.system_metadata or {}).get(f"image_{CONSOLE}")
+    return flavor.console_of(CONSOLE, value) if value else None
 
 
 def command_line(image_meta: Any) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nova_hyper.spec.boot import Boot
+from nova_hyper.spec.console import ConsoleKind
 from nova_hyper.spec.pod import PodSpec
 from nova_hyper.virt import flavor, image_properties, local_disks
 
@@ -19,6 +20,7 @@ def problems(
     yield from image_properties.problems(image_meta)
     try:
         image_properties.restart_policy(instance)
+        image_properties.console(instance)
     except flavor.Wrong as exc:
         yield f"the image's property {exc}"
     yield from local_disks.problems(block_device_info)
@@ -35,7 +37,7 @@ def complete(
     """Return *pod* as it shall be, for a server without :func:`problems`.
 
     A manifest (*of_manifest*) says itself how its containers are restarted and
-    stopped.  For an image, its flavor does, or else the image.
+    stopped, and which have a terminal.  For an image, its flavor does, or else the image.
     """
     wanted = instance.flavor
     path = flavor.ephemeral_path(wanted)
@@ -50,8 +52,13 @@ def complete(
         return pod
     policy = flavor.restart_policy(wanted) or image_properties.restart_policy(instance)
     grace = flavor.termination_grace(wanted)
+    kind = flavor.console(wanted) or image_properties.console(instance)
+    (container,) = pod.containers
+    if kind is ConsoleKind.ATTACH:
+        container = dataclasses.replace(container, stdin=True, tty=True)
     return dataclasses.replace(
         pod,
+        containers=(container,),
         restart_policy=policy or pod.restart_policy,
         termination_grace_s=pod.termination_grace_s if grace is None else grace,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from nova_hyper.spec import codec
 from nova_hyper.spec.boot import BootFile, BootFileKind
+from nova_hyper.spec.console import ConsoleKind, ConsolePort
 from nova_hyper.spec.container import ContainerState, ContainerStatus
 from nova_hyper.spec.errors import (
     BootFileInUse,
@@ -83,6 +84,8 @@ class FakeHyperd(FakePower):
         self._changed = threading.Condition()
         self._consoles: dict[str, bytes] = {}
         self._logs: dict[str, list[LogLine]] = {}
+        self._console_ports: dict[str, int] = {}
+        self.console_kinds: dict[str, ConsoleKind] = {}
         self._clock = 0
         self.signals: list[tuple[str, str | None, str]] = []
         self.opened: list[tuple[str, dict[str, Any]]] = []
@@ -302,6 +305,15 @@ class FakeHyperd(FakePower):
     def console(self, ref: str, max_bytes: int) -> bytes:
         self._called("console")
         return self._consoles[self.pod(ref).spec.id][-max_bytes:]
+
+    def open_console(self, ref: str, kind: ConsoleKind = ConsoleKind.AUTO) -> ConsolePort:
+        self._called("open_console")
+        pod = self.pod(ref)
+        if pod.state not in (PodState.RUNNING, PodState.PAUSED):
+            raise Conflict(f"pod {ref} does not run (it is {pod.state}), so it has no console")
+        self.console_kinds[pod.spec.id] = kind
+        port = self._console_ports.setdefault(pod.spec.id, 10000 + len(self._console_ports))
+        return ConsolePort("127.0.0.1", port)
 
     def kill_pod(self, ref: str, signal: str, container: str | None = None) -> None:
         self._called("kill_pod")

@@ -39,3 +39,9 @@ def test_a_power_action_is_complete_by_a_test(row):
     values = rows()[f"operation.{row}"]
     assert values[f"driver.{DRIVER}"] == "complete"
     assert _TEST.search(values[f"driver-notes.{DRIVER}"])
+
+
+def test_the_serial_console_is_complete_by_tests():
+    values = rows()["console.serial"]
+    assert values[f"driver.{DRIVER}"] == "complete"
+    assert len(_TEST.findall(values[f"driver-notes.{DRIVER}"])) == 2

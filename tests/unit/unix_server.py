@@ -15,6 +15,7 @@ from nova_hyper.daemon.api.connection import Connection
 from nova_hyper.daemon.api.duplex import Duplex
 from nova_hyper.spec import codec
 from nova_hyper.spec.boot import BootFileKind
+from nova_hyper.spec.console import ConsoleKind
 from nova_hyper.spec.errors import HyperError, NotFound
 from nova_hyper.spec.log import format_line
 from nova_hyper.spec.nic import Dns, Nic
@@ -212,6 +213,8 @@ def api_handler(hyperd: FakeHyperd) -> type[Handler]:
                     return 200, hyperd.stats(ref)
                 case "GET", ["pods", ref, "top"]:
                     return 200, hyperd.top(ref, query.get("container"))
+                case "POST", ["pods", ref, "console-port"]:
+                    return 200, hyperd.open_console(ref, ConsoleKind(self.json()["kind"]))
                 case "GET", ["pods", ref, "console"]:
                     return 200, hyperd.console(ref, int(query["max_bytes"]))
             raise NotFound(f"there is no {self.path}")

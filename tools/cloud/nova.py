@@ -7,10 +7,10 @@ from typing import Any
 
 from openstack.connection import Connection
 
-from cloud import command, config, plan, service, wsgi
+from cloud import answers, command, config, plan, service, wsgi
 from cloud.heartbeat import heartbeat
 from cloud.service import Service
-from cloud.site import Site
+from cloud.site import ADDRESS, PORTS, Site
 
 
 def make_schema(site: Site) -> None:
@@ -36,7 +36,7 @@ def make_schema(site: Site) -> None:
 
 
 def control(site: Site) -> tuple[Service, ...]:
-    """Return the services of the APIs, the conductor and the scheduler."""
+    """Return the services of the APIs, the conductor, the scheduler and the serial proxy."""
     conf = site.etc / "nova"
     files = (conf / "nova.conf", conf / "nova-control.conf")
     env = {
@@ -51,6 +51,14 @@ def control(site: Site) -> tuple[Service, ...]:
         wsgi.definition(site, "metadata", "nova.wsgi.metadata", env, inputs=files),
         Service("nova-conductor", (site.bin("nova-conductor"), *options), inputs=files),
         Service("nova-scheduler", (site.bin("nova-scheduler"), *options), inputs=files),
+        Service(
+            "nova-serialproxy",
+            (site.bin("nova-serialproxy"), *options),
+            # The one service of Nova that still takes eventlet unless it is told not to.
+            env={"OS_NOVA_DISABLE_EVENTLET_PATCHING": "true"},
+            ready=answers.tcp(ADDRESS, PORTS["serialproxy"]),
+            inputs=files,
+        ),
     )
 
 

@@ -22,6 +22,7 @@ PORTS = {
     "glance": 9292,
     "nova": 8774,
     "metadata": 8775,
+    "serialproxy": 6083,
     "neutron": 9696,
     # Not RabbitMQ's usual ports: the package's own server may start at the next boot.
     "bus": 5673,

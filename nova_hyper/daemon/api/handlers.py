@@ -12,9 +12,11 @@ from typing import Any, Protocol
 from nova_hyper import version
 from nova_hyper.daemon.api import bodies
 from nova_hyper.daemon.api.connection import Upload
+from nova_hyper.daemon.api.console_handlers import ConsoleHandlers
 from nova_hyper.daemon.api.document import document
 from nova_hyper.daemon.api.image_handlers import ImageHandlers, ImageUses
 from nova_hyper.daemon.api.power_handlers import PowerHandlers
+from nova_hyper.daemon.console.consoles import Consoles
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.service import Pods
@@ -44,7 +46,7 @@ class Json(str):
     """A body that is JSON already."""
 
 
-class Handlers(PowerHandlers, ImageHandlers):
+class Handlers(PowerHandlers, ImageHandlers, ConsoleHandlers):
     """The operations; see ``openapi.yaml`` for what they take and give."""
 
     def __init__(
@@ -57,8 +59,10 @@ class Handlers(PowerHandlers, ImageHandlers):
         power: Power,
         boot_files: BootFileUses,
         usage: Callable[[], DiskUsage],
+        consoles: Consoles,
     ) -> None:
         PowerHandlers.__init__(self, power)
+        ConsoleHandlers.__init__(self, consoles)
         ImageHandlers.__init__(self, images, usage)
         self._pods = pods
         self._sessions = sessions

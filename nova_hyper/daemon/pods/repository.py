@@ -54,6 +54,10 @@ class Repository:
         """Return the file that is there while a crash dump of the pod is asked for."""
         return self.directory(pod_id) / "crash-dump"
 
+    def console_port(self, pod_id: str) -> Path:
+        """Return the file with the number of the TCP port of the pod's console."""
+        return self.directory(pod_id) / "console-port"
+
     def forget_memory(self, pod_id: str) -> None:
         """Remove what is kept of a micro-VM's memory, or is to be; idempotent."""
         self.saved_memory(pod_id).unlink(missing_ok=True)

@@ -26,6 +26,7 @@ from nova_hyper.daemon.image.registry.policy import RegistryPolicy
 from nova_hyper.daemon.image.registry.puller import Puller
 from nova_hyper.daemon.image.store import ImageStore
 from nova_hyper.spec.boot import Boot, BootFileKind
+from nova_hyper.spec.console import ConsoleKind
 from nova_hyper.spec.container import Container
 from nova_hyper.spec.errors import (
     BootFileInUse,
@@ -149,6 +150,7 @@ class Daemon:
             self.core.power,
             self.core.boot_files,
             store.usage,
+            self.core.consoles,
         )
         puller = Puller(store, RegistryPolicy(), "amd64", 1 << 30)
         self.streams = Streams(8)
@@ -190,6 +192,7 @@ class Daemon:
 
     def close(self):
         self.core.events.release()
+        self.core.consoles.stop()
         self.streams.stop()
         self.server.stop()
         self.core.monitor.stop()
@@ -579,6 +582,25 @@ def test_a_file_comes_as_tar_and_goes_as_tar(hyperd, running):
     hyperd.write_archive(running, "/tmp", [data[:700], data[700:]])
     with pytest.raises(InvalidRequest, match="no tar"):
         hyperd.write_archive(running, "/tmp", [b"no tar" * 200])
+
+
+def test_a_console_has_the_same_port_as_long_as_the_pod_is_there(hyperd, spec):
+    hyperd.create_pod(spec)
+    with pytest.raises(Conflict, match="does not run"):
+        hyperd.open_console(spec.id)
+    hyperd.start_pod(spec.id)
+    where = hyperd.open_console(spec.id)
+    assert where.host == "127.0.0.1" and where.port > 0
+    hyperd.pause_pod(spec.id)
+    assert hyperd.open_console(spec.name, ConsoleKind.SHELL) == where
+    hyperd.stop_pod(spec.id, force=True)
+    with pytest.raises(Conflict, match="does not run"):
+        hyperd.open_console(spec.id)
+    hyperd.start_pod(spec.id)
+    assert hyperd.open_console(spec.id, ConsoleKind.ATTACH) == where
+    hyperd.delete_pod(spec.id)
+    with pytest.raises(PodNotFound):
+        hyperd.open_console(spec.id)
 
 
 def test_stats_and_processes_are_of_the_containers(hyperd, running):

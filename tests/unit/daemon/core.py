@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 from pathlib import Path
 
+from nova_hyper.daemon.console.consoles import Consoles
+from nova_hyper.daemon.console.settings import ConsoleSettings
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.guest.assets import GuestAssets
 from nova_hyper.daemon.guest.bootfiles import BootFileStore
@@ -26,6 +30,16 @@ from tests.unit.daemon.fakes import (
     FakeImages,
     FakePlatform,
     FakeSession,
+)
+
+# Away from those of other test runs on the machine.
+_FIRST_PORT = 20000 + os.getpid() % 1000 * 10
+CONSOLES = ConsoleSettings(
+    address="127.0.0.1",
+    ports=range(_FIRST_PORT, _FIRST_PORT + 10),
+    clients=(ipaddress.ip_network("127.0.0.1"),),
+    max_connections=6,
+    shells=("/bin/bash", "/bin/sh"),
 )
 
 
@@ -96,13 +110,18 @@ class Core:
             self.power,
         )
         self.sessions = Sessions(self.registry, self.repository, self.sandboxes, self.pods)
-        self.commits = Commits(self.pods, self.sessions, self.sandboxes, self.images)
         for pod in self.repository.load():
             self.registry.add(pod)
+        self.consoles = Consoles(
+            self.registry, self.sessions, self.repository.console_port, CONSOLES
+        )
+        self.events.on_event = self.consoles.take
+        self.commits = Commits(self.pods, self.sessions, self.sandboxes, self.images)
         self.images.retain({entry.id for entry in self.registry})
 
     def restarted(self) -> Core:
         self.monitor.stop()
+        self.consoles.stop()
         for session in self.guests.sessions:
             session.closed.set()
         return Core(self.directory, before=self)

@@ -5,7 +5,7 @@ import stat
 import pytest
 from oslo_config import cfg
 
-from cloud import config
+from cloud import config, nova
 from cloud.site import Site
 
 
@@ -63,3 +63,15 @@ def test_passwords_differ_between_sites_and_stay_with_one(site, tmp_path):
     assert site.passwords == Site(site.home).passwords
     assert len(set(site.passwords.values())) == len(site.passwords)
     assert stat.S_IMODE((site.etc / "passwords.json").stat().st_mode) == 0o600
+
+
+def test_consoles_are_reached_by_the_proxy_that_users_are_told(rendered):
+    sections: dict[str, dict[str, list[str]]] = {}
+    cfg.ConfigParser(str(rendered.etc / "nova/nova.conf"), sections).parse()
+    console = {name: value for name, (value,) in sections["serial_console"].items()}
+    assert console["enabled"] == "true"
+    assert (
+        console["base_url"] == f"ws://{console['serialproxy_host']}:{console['serialproxy_port']}/"
+    )
+    (proxy,) = [s for s in nova.control(rendered) if s.name == "nova-serialproxy"]
+    assert rendered.etc / "nova/nova.conf" in proxy.inputs

@@ -29,6 +29,7 @@ IMPLEMENTED = {
     "get_host_uptime",
     "get_info",
     "get_instance_diagnostics",
+    "get_serial_console",
     "init_host",
     "instance_exists",
     "list_instance_uuids",

@@ -31,6 +31,7 @@ OF_BUILD = [
     (spec_errors.RegistryDenied, False),
     (spec_errors.RegistryFailed, False),
     (spec_errors.RegistryUnavailable, False),
+    (spec_errors.PortsExhausted, False),
 ]
 
 

@@ -43,6 +43,8 @@ def test_the_entry_point_leads_here():
         ("hyper:restart_policy", "never"),
         ("hyper:termination_grace", "0"),
         ("hyper:termination_grace", "86400"),
+        ("hyper:console", "attach"),
+        ("hyper:console", "shell"),
         ("hyper:ephemeral_path", "/mnt"),
         ("hyper:ephemeral_path", "/var/lib/data-1"),
     ],
@@ -61,6 +63,7 @@ def test_right_values_pass(api, name, value):
         ("hyper:ephemeral_path", "mnt"),
         ("hyper:ephemeral_path", "/"),
         ("hyper:ephemeral_path", "/mnt\n"),
+        ("hyper:console", "vnc"),
         ("hyper:restart", "always"),
     ],
 )

@@ -43,6 +43,7 @@ def test_what_a_pod_has_is_fine(properties):
         ("hw_machine_type", "pc", "q35"),
         ("hw_firmware_type", "uefi", "only be bios"),
         ("hw_video_model", "vga", "only be none"),
+        ("hw_serial_port_count", 2, "only be 1"),
         ("hw_video_ram", 16, "no such thing"),
         ("hw_sound_model", "ich6", "no such thing"),
         ("hw_tpm_version", "2.0", "no such thing"),

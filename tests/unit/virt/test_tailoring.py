@@ -70,6 +70,25 @@ def test_the_flavor_says_how_containers_are_restarted_or_else_the_image(flavors,
     assert complete(specs, metadata, of_manifest=True).restart_policy is RestartPolicy.NEVER
 
 
+@pytest.mark.parametrize(
+    ("flavors", "images", "has_terminal"),
+    [
+        (None, None, False),
+        ("shell", "attach", False),
+        ("auto", None, False),
+        ("attach", None, True),
+        (None, "attach", True),
+    ],
+)
+def test_a_console_that_is_the_containers_own_gives_it_a_terminal(flavors, images, has_terminal):
+    specs = {"hyper:console": flavors} if flavors else {}
+    metadata = {"image_hyper_console": images} if images else {}
+    (container,) = complete(specs, metadata).containers
+    assert (container.stdin, container.tty) == (has_terminal, has_terminal)
+    # A manifest says so itself.
+    assert complete(specs, metadata, of_manifest=True).containers == POD.containers
+
+
 def test_the_time_to_stop_is_the_flavors():
     assert complete({"hyper:termination_grace": "0"}).termination_grace_s == 0.0
     assert complete().termination_grace_s is None
@@ -90,6 +109,12 @@ def test_the_time_to_stop_is_the_flavors():
             image_meta(),
             None,
             "hyper_restart_policy=x",
+        ),
+        (
+            instance(system_metadata={"image_hyper_console": "vnc"}),
+            image_meta(),
+            None,
+            "hyper_console=vnc",
         ),
         (instance(), image_meta(), {"ephemerals": [{"guest_format": "vfat"}]}, "not vfat"),
         (instance(), image_meta(), {"ephemerals": [{"encrypted": True}]}, "not encrypted"),

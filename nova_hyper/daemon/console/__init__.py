@@ -1,0 +1,1 @@
+"""The interactive consoles of pods, as TCP ports that nova-serialproxy connects to."""
