@@ -1,20 +1,22 @@
-"""Fifty servers come and go: nothing grows."""
+"""Many servers come and go: nothing grows."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-CYCLES = 50
-WARM_UP = 10
+# HYPER_CYCLES=50 is what a release is tested with.
+CYCLES = int(os.environ.get("HYPER_CYCLES", "20"))
+WARM_UP = 8
 """Cycles after which caches are full and pools have their size."""
 
 MAX_GROWTH_KIB = 4096
 
 
 @pytest.mark.timeout(1200)
-def test_fifty_servers_leave_nothing_and_nothing_grows(site, cloud, no_leaks, make_server):
+def test_many_servers_leave_nothing_and_nothing_grows(site, cloud, no_leaks, make_server):
     from cloud import service
 
     hyperd = Path("/proc") / str(service.running_pid(site, "hyperd"))
