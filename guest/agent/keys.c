@@ -35,6 +35,14 @@ static bool has_line(const struct rewrite *file, const char *wanted)
     return false;
 }
 
+static bool is_repeated(char *const *keys, char *const *key)
+{
+    while (keys < key && strcmp(*keys, *key) != 0) {
+        keys++;
+    }
+    return keys < key;
+}
+
 /* The file with the keys that it lacks; *count* is 0 when there is nothing to add. */
 static char *join(const struct rewrite *file, char *const *keys, size_t *count)
 {
@@ -47,7 +55,7 @@ static char *join(const struct rewrite *file, char *const *keys, size_t *count)
     }
     fwrite(file->bytes == NULL ? "" : file->bytes, 1, file->count, stream);
     for (char *const *key = keys; *key != NULL; key++) {
-        if (has_line(file, *key)) {
+        if (has_line(file, *key) || is_repeated(keys, key)) {
             continue;
         }
         bool broken = !added && file->count > 0 && file->bytes[file->count - 1] != '\n';

@@ -45,6 +45,7 @@ from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
+from nova_hyper.daemon.pods.setup import Setups
 from nova_hyper.daemon.ports import GuestSession
 from nova_hyper.daemon.usage import HostUsage
 from nova_hyper.spec.errors import Conflict, GuestMissing, HyperError
@@ -189,6 +190,7 @@ class Daemon:
             power,
             boot_files,
             HostUsage(self._images.usage, self._registry, repository),
+            Setups(self._pods, sandboxes, repository, self._platform),
         )
         puller = Puller(
             self._images,

@@ -35,7 +35,7 @@ static int set(const char *user, const char *hash)
 
 static int add(const char *user, char *key)
 {
-    char *keys[] = {key, NULL};
+    char *keys[] = {key, key, NULL};
 
     return keys_add(path_of("passwd"), user, keys, &why);
 }

@@ -15,10 +15,12 @@ from nova_hyper.daemon.api.connection import Upload
 from nova_hyper.daemon.api.document import document
 from nova_hyper.daemon.api.image_handlers import ImageHandlers, ImageUses
 from nova_hyper.daemon.api.power_handlers import PowerHandlers
+from nova_hyper.daemon.api.setup_handlers import SetupHandlers
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
+from nova_hyper.daemon.pods.setup import Setups
 from nova_hyper.spec import codec
 from nova_hyper.spec.boot import BootFile, BootFileKind
 from nova_hyper.spec.host import Host, Version
@@ -44,7 +46,7 @@ class Json(str):
     """A body that is JSON already."""
 
 
-class Handlers(PowerHandlers, ImageHandlers):
+class Handlers(PowerHandlers, ImageHandlers, SetupHandlers):
     """The operations; see ``openapi.yaml`` for what they take and give."""
 
     def __init__(
@@ -57,9 +59,11 @@ class Handlers(PowerHandlers, ImageHandlers):
         power: Power,
         boot_files: BootFileUses,
         usage: Callable[[], DiskUsage],
+        setups: Setups,
     ) -> None:
         PowerHandlers.__init__(self, power)
         ImageHandlers.__init__(self, images, usage)
+        SetupHandlers.__init__(self, setups)
         self._pods = pods
         self._sessions = sessions
         self._events = events
