@@ -224,9 +224,9 @@ def test_no_link_of_a_hostile_image_leads_out_of_its_root(hyperd, make, sh):
     assert done.password
     hyperd.client.start_pod(pod)
     # The link gave way to the file; what leads up ends at the container's own root.
-    assert sh(pod, "cat /etc/motd; readlink /etc/motd; cat /tmp/inside; ls /outside 2>&1 || true") == (
-        "hello\nhello\nls: /outside: No such file or directory\n"
-    )
+    assert sh(
+        pod, "cat /etc/motd; readlink /etc/motd; cat /tmp/inside; ls /outside 2>&1 || true"
+    ) == ("hello\nhello\nls: /outside: No such file or directory\n")
 
 
 def test_all_containers_but_init_containers_are_given_it(hyperd, make, sh):
@@ -330,7 +330,10 @@ def test_a_config_drive_that_is_none_or_of_no_pod_is_not_kept(hyperd, make, tmp_
     with pytest.raises(InvalidRequest, match="store it before"):
         make(id=pod_id, config_drive=True)
     assert not directory.exists()
-    for forget in (lambda: hyperd.client.delete_pod(pod_id), lambda: (hyperd.kill(), hyperd.start())):
+    for forget in (
+        lambda: hyperd.client.delete_pod(pod_id),
+        lambda: (hyperd.kill(), hyperd.start()),
+    ):
         hyperd.client.store_config_drive(pod_id, drive(tmp_path))
         assert directory.exists()
         with contextlib.suppress(PodNotFound):

@@ -14,7 +14,7 @@ from oslo_utils import secretutils
 
 from nova_hyper import conf, exception
 from nova_hyper.spec.container import Container
-from nova_hyper.spec.errors import DaemonUnavailable
+from nova_hyper.spec.errors import DaemonUnavailable, GuestFailed
 from nova_hyper.spec.pod import PodSpec
 from nova_hyper.virt import birth
 from nova_hyper.virt.birth import Birth
@@ -63,6 +63,18 @@ def test_the_operator_may_leave_passwords_alone(given):
         options.hyper.inject_password = False
         assert given(password="secret") is None
         assert given(KEY, password="secret").password == ""
+
+
+def test_a_guest_that_is_too_old_costs_a_password_that_nobody_asked_for_and_no_more(given, hyperd):
+    too_old = GuestFailed("the guest's agent is too old", feature="setup")
+    hyperd.fail_next["setup_pod"] = too_old
+    assert given(password="secret") is None
+    hyperd.fail_next["setup_pod"] = too_old
+    with pytest.raises(GuestFailed):
+        given(KEY, password="secret")
+    hyperd.fail_next["setup_pod"] = GuestFailed("the guest ended")
+    with pytest.raises(GuestFailed):
+        given(password="secret")
 
 
 def test_nothing_is_asked_of_hyperd_for_nothing(given, hyperd):

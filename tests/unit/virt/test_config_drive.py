@@ -8,8 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from nova import conf
-from nova import objects
+from nova import conf, objects
 from nova.virt import configdrive
 
 from nova_hyper import exception

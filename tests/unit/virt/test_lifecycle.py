@@ -141,9 +141,7 @@ def test_a_config_drive_is_stored_before_the_pod_is_made(lifecycle, hyperd):
     assert hyperd.drives[UUID] == ISO
 
 
-def test_a_file_that_cannot_be_given_ends_the_build_and_leaves_nothing(
-    lifecycle, hyperd, plugged
-):
+def test_a_file_that_cannot_be_given_ends_the_build_and_leaves_nothing(lifecycle, hyperd, plugged):
     with pytest.raises(nova_exception.BuildAbortException, match="makes it itself"):
         spawn(lifecycle, files=[("/etc/hosts", b"x")])
     assert hyperd.pods() == ()
