@@ -269,7 +269,7 @@ def test_a_tagged_interface_is_where_the_metadata_say(cloud, ask, image, sh):
 
 
 def test_the_hostname_is_the_servers(ask, image, sh):
-    server, _ = ask(image, version="2.90", hostname="web.example.org")
+    server, _ = ask(image, version="2.94", hostname="web.example.org")
     assert sh(server, "hostname; hostname -f; hostname -s") == (
         "web.example.org\nweb.example.org\nweb\n"
     )

@@ -277,6 +277,14 @@ def test_a_file_that_would_not_be_there_is_refused(hyperd, make, path, words):
         hyperd.client.setup_pod(pod, Setup(files=(injected(path),)))
 
 
+def test_the_hostname_may_have_a_domain(hyperd, make, sh):
+    pod = make("busybox", hostname="web.example.org")
+    hyperd.client.start_pod(pod)
+    assert sh(pod, "hostname; hostname -f; hostname -s") == (
+        "web.example.org\nweb.example.org\nweb\n"
+    )
+
+
 def drive(tmp_path, **files):
     """An image of a config drive, as Nova makes it."""
     tree = tmp_path / f"drive-{uuid.uuid4().hex[:6]}"
