@@ -295,6 +295,13 @@ NOVA_HYPER: list[cfg.Opt] = [
         min=0,
         help="Seconds that a call waits for a hyperd that is restarting.",
     ),
+    cfg.BoolOpt(
+        "inject_password",
+        default=True,
+        help="Make the password that Nova gives to every server that of its administrator (root, "
+        "or the image's os_admin_user), where the image has that user in /etc/shadow. Setting "
+        "the password of a running server works in any case.",
+    ),
 ]
 
 

@@ -19,12 +19,17 @@
 #include "rootfs.h"
 
 #define DIRECTORY "/run/disk"
+#define BY_LABEL "/dev/disk/by-label"
 #define DEVICE_MAX 64
+#define LABEL_MAX 32
 #define DIRECTORY_MAX 64
 
 static struct {
     char serial[DISK_SERIAL_MAX + 1];
     char path[PATH_MAX];
+    char device[DEVICE_MAX];
+    char label[LABEL_MAX + 1]; /* empty: containers do not see the device */
+    dev_t number;
 } disks[DISKS_MAX];
 static size_t count;
 
@@ -60,18 +65,38 @@ static int read_serial(const json_t *request, const char **serial, struct failur
     return 0;
 }
 
-static int mount_disk(const char *serial, const char *format, struct failure *why)
+static const struct {
+    const char *format;
+    unsigned long flags;
+} formats[] = {
+    {"ext4", 0},
+    {"iso9660", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC},
+};
+
+/* The flags that a file system of *format* is mounted with; -1 for one that cannot be. */
+static long flags_of(const char *format)
 {
-    char device[DEVICE_MAX], directory[DIRECTORY_MAX];
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        if (strcmp(format, formats[i].format) == 0) {
+            return (long)formats[i].flags;
+        }
+    }
+    return -1;
+}
+
+static int mount_disk(const char *serial, const char *format, char device[DEVICE_MAX],
+                      struct failure *why)
+{
+    char directory[DIRECTORY_MAX];
 
     directory_of(serial, directory);
-    if (disk_find(serial, device, sizeof(device), why) < 0) {
+    if (disk_find(serial, device, DEVICE_MAX, why) < 0) {
         return -1;
     }
     if (file_make_directories(directory, 0755) < 0) {
         return failure_set(why, "internal", "%s cannot be made: %s", directory, strerror(errno));
     }
-    if (mount(device, directory, format, 0, NULL) < 0) {
+    if (mount(device, directory, format, (unsigned long)flags_of(format), NULL) < 0) {
         int error = errno;
         rmdir(directory);
         return failure_set(why, "disk", "disk \"%s\" does not mount as %s: %s", serial, format,
@@ -82,20 +107,27 @@ static int mount_disk(const char *serial, const char *format, struct failure *wh
 
 enum outcome disk_mount(uint32_t id, const json_t *request, json_t **fields, struct failure *why)
 {
-    const char *serial, *path, *format;
+    const char *serial, *path, *format, *label;
+    char device[DEVICE_MAX];
+    struct stat status;
 
     (void)id;
     (void)fields;
     if (read_serial(request, &serial, why) < 0 ||
         field_string(request, "path", PATH_MAX - 1, NULL, &path, why) < 0 ||
-        field_string(request, "format", 15, "ext4", &format, why) < 0) {
+        field_string(request, "format", 15, "ext4", &format, why) < 0 ||
+        field_string(request, "label", LABEL_MAX, "", &label, why) < 0) {
         return OUTCOME_FAILED;
     }
     if (!is_path(path)) {
         failure_set(why, "invalid", "\"%s\" is not a path to mount on", path);
         return OUTCOME_FAILED;
     }
-    if (strcmp(format, "ext4") != 0) {
+    if (label[0] != 0 && !field_is_name(label, LABEL_MAX)) {
+        failure_set(why, "invalid", "\"%s\" is not a label", label);
+        return OUTCOME_FAILED;
+    }
+    if (flags_of(format) < 0) {
         failure_set(why, "invalid", "a disk of format \"%s\" cannot be mounted", format);
         return OUTCOME_FAILED;
     }
@@ -106,9 +138,12 @@ enum outcome disk_mount(uint32_t id, const json_t *request, json_t **fields, str
         failure_set(why, "state", "the pod has %d disks already", DISKS_MAX);
         return OUTCOME_FAILED;
     }
-    if (mount_disk(serial, format, why) < 0) {
+    if (mount_disk(serial, format, device, why) < 0) {
         return OUTCOME_FAILED;
     }
+    disks[count].number = stat(device, &status) < 0 ? 0 : status.st_rdev;
+    snprintf(disks[count].device, sizeof(disks[count].device), "%s", device);
+    snprintf(disks[count].label, sizeof(disks[count].label), "%s", label);
     snprintf(disks[count].serial, sizeof(disks[count].serial), "%s", serial);
     snprintf(disks[count].path, sizeof(disks[count].path), "%s", path);
     count++;
@@ -159,6 +194,24 @@ int disks_attach(struct disks_held *held, struct failure *why)
                                disks[i].path, strerror(errno));
         }
         close(held->trees[i]);
+    }
+    return 0;
+}
+
+int disks_make_devices(struct failure *why)
+{
+    char link[sizeof(BY_LABEL) + LABEL_MAX + 1], target[DEVICE_MAX + 8];
+
+    for (size_t i = 0; i < count; i++) {
+        if (disks[i].label[0] == 0) {
+            continue;
+        }
+        snprintf(link, sizeof(link), BY_LABEL "/%s", disks[i].label);
+        snprintf(target, sizeof(target), "../..%s", disks[i].device + strlen("/dev"));
+        if (mknod(disks[i].device, S_IFBLK | 0400, disks[i].number) < 0 ||
+            file_make_directories(BY_LABEL, 0755) < 0 || symlink(target, link) < 0) {
+            return failure_set(why, "internal", "%s cannot be made: %s", link, strerror(errno));
+        }
     }
     return 0;
 }

@@ -102,3 +102,63 @@ pid_t enter_container(const struct container *container, int report_fd, enter_bo
     }
     return pid;
 }
+
+int enter_files(const struct container *container, int pidfd, struct failure *why)
+{
+    char root[PATH_MAX];
+
+    if (pidfd >= 0) {
+        if (setns(pidfd, CLONE_NEWNS) == 0) {
+            return 0;
+        }
+        return failure_set(why, "state", "container \"%s\" has just ended", container->name);
+    }
+    container_root(container->name, root, sizeof(root));
+    if (chroot(root) < 0 || chdir("/") < 0) {
+        return failure_set(why, "internal", "the tree of container \"%s\" cannot be entered: %s",
+                           container->name, strerror(errno));
+    }
+    return 0;
+}
+
+static void run_among_files(const struct container *container, int pidfd, int report_fd,
+                            enter_body *body, void *context)
+{
+    struct failure child = {.code = "", .message = ""};
+
+    program_begin();
+    signal(SIGPIPE, SIG_IGN);
+    int result = enter_files(container, pidfd, &child);
+    /* It has the agent's pipes too, which nobody would see the end of. */
+    dup2(report_fd, 0);
+    close_range(1, UINT_MAX, 0);
+    umask(022);
+    if (result == 0) {
+        result = body(container, context, &child);
+    }
+    if (result < 0) {
+        /* One write below PIPE_BUF: it arrives whole or not at all. */
+        (void)!write(0, &child, sizeof(child));
+        _exit(127);
+    }
+    _exit(result);
+}
+
+pid_t enter_tree(const struct container *container, int report_fd, enter_body *body, void *context,
+                 struct failure *why)
+{
+    bool running = container->state == CONTAINER_RUNNING && container->pid > 0;
+    int pidfd = running ? (int)syscall(SYS_pidfd_open, container->pid, 0) : -1;
+    pid_t pid = running && pidfd < 0 ? not_running(container, why) : fork();
+
+    if (pid == 0) {
+        run_among_files(container, pidfd, report_fd, body, context);
+    }
+    if (pidfd >= 0) {
+        close(pidfd);
+    }
+    if (pid < 0 && !(running && pidfd < 0)) {
+        return failure_set(why, "internal", "no process for the container: %s", strerror(errno));
+    }
+    return pid;
+}

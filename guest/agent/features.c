@@ -10,6 +10,7 @@ static const char *const names[] = {
     "resources",
     "security",
     "log",
+    "setup",
     "stats",
     "streams",
     "supervise",

@@ -21,6 +21,7 @@ const struct operation_entry operations[] = {
     {"stream.close", stream_close},
     {"volume.create", volume_create},
     {"volume.write", volume_write},
+    {"account.set", account_set},
     {"clock.set", clock_set},
     {"entropy.add", entropy_add},
     {"disk.mount", disk_mount},

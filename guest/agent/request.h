@@ -46,6 +46,7 @@ operation stream_signal;
 operation stream_close;
 operation volume_create;
 operation volume_write;
+operation account_set;
 operation clock_set;
 operation entropy_add;
 operation disk_mount;

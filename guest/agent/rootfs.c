@@ -202,7 +202,8 @@ int rootfs_enter(const struct container *container, struct failure *why)
                            strerror(errno));
     }
     umask(0);
-    if (mount_kernel_file_systems(why) < 0 || make_devices(why) < 0) {
+    if (mount_kernel_file_systems(why) < 0 || make_devices(why) < 0 ||
+        disks_make_devices(why) < 0) {
         return -1;
     }
     if (mkdir("/dev/shm", 01777) < 0 || rootfs_attach(shm, "/dev/shm") < 0) {

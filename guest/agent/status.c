@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "account.h"
 #include "container.h"
 #include "features.h"
 #include "field.h"
@@ -33,6 +34,7 @@ enum outcome hello(uint32_t id, const json_t *request, json_t **fields, struct f
         return OUTCOME_FAILED;
     }
     supervise_forget_host();
+    account_forget_host();
     stream_abandon_all();
     *fields = json_pack("{s:s, s:i, s:s, s:o, s:s}", "nonce", nonce, "version",
                         version < PROTOCOL_VERSION ? (int)version : PROTOCOL_VERSION, "agent",

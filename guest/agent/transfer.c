@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "enter.h"
 #include "freeze.h"
 #include "process.h"
 #include "program.h"
@@ -151,25 +152,6 @@ static void on_reaped(struct process *process, int status)
     finish_if_done(transfer);
 }
 
-/* Like the first process of a container that runs, else at the root of its tree. */
-static int enter(const struct container *container, int pidfd, struct failure *why)
-{
-    char root[PATH_MAX];
-
-    if (pidfd >= 0) {
-        if (setns(pidfd, CLONE_NEWNS) == 0) {
-            return 0;
-        }
-        return failure_set(why, "state", "container \"%s\" has just ended", container->name);
-    }
-    container_root(container->name, root, sizeof(root));
-    if (chroot(root) < 0 || chdir("/") < 0) {
-        return failure_set(why, "internal", "the tree of container \"%s\" cannot be entered: %s",
-                           container->name, strerror(errno));
-    }
-    return 0;
-}
-
 static void run_child(const struct transfer_job *job, int pidfd, int pipe_fd, int report_fd)
 {
     struct transfer_report report = {.why = {.code = ""}};
@@ -182,7 +164,7 @@ static void run_child(const struct transfer_job *job, int pidfd, int pipe_fd, in
     /* It has the agent's pipes too, which nobody would see the end of. */
     close_range(3, FIRST_KEPT - 1, 0);
     close_range((unsigned int)(pidfd > report_fd ? pidfd : report_fd) + 1, UINT_MAX, 0);
-    if ((job->inside && enter(job->container, pidfd, &report.why) < 0) ||
+    if ((job->inside && enter_files(job->container, pidfd, &report.why) < 0) ||
         job->find(job, &report) < 0) {
         (void)!write(report_fd, &report, sizeof(report));
         _exit(1);

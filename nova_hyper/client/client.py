@@ -13,6 +13,7 @@ from nova_hyper.client.console import ConsoleCalls
 from nova_hyper.client.images import ImageCalls
 from nova_hyper.client.power import PowerCalls
 from nova_hyper.client.session import StreamSession
+from nova_hyper.client.setup import SetupCalls
 from nova_hyper.client.transport import Opened, Response, Transport
 from nova_hyper.spec import codec
 from nova_hyper.spec.boot import BootFile, BootFileKind
@@ -29,7 +30,7 @@ from nova_hyper.spec.stream import PROTOCOL, Terminal
 _ERROR_STATUS = 400
 
 
-class HyperClient(PowerCalls, ImageCalls, ConsoleCalls):
+class HyperClient(PowerCalls, ImageCalls, ConsoleCalls, SetupCalls):
     """A client of one host's hyperd; usable by many threads at once.
 
     *ref* is the id or the name of a pod or image.  Every method raises the
@@ -314,6 +315,9 @@ class HyperClient(PowerCalls, ImageCalls, ConsoleCalls):
         raw = None if body is None else json.dumps(body).encode()
         response = self._transport.request(method, target, raw, extra_seconds=extra_seconds)
         return _parse(response)
+
+    def _put(self, target: str, data: bytes) -> Any:
+        return _parse(self._transport.request("PUT", target, data, "application/octet-stream"))
 
 
 def _lines(body: Body) -> Iterator[LogLine]:

@@ -14,6 +14,7 @@ from nova_hyper.spec.image import Image
 from nova_hyper.spec.log import LogLine
 from nova_hyper.spec.nic import Dns, Nic
 from nova_hyper.spec.pod import Pod, PodSpec
+from nova_hyper.spec.setup import Setup, SetupDone
 from nova_hyper.spec.stats import PodStats, Top
 from nova_hyper.spec.stream import Terminal
 
@@ -96,6 +97,12 @@ class Hyperd(Protocol):
         self, ref: str, nics: tuple[Nic, ...] | None = None, dns: Dns | None = None
     ) -> Pod:
         """Bring a stopped or crashed pod to READY, with new NICs where given."""
+
+    def setup_pod(self, ref: str, setup: Setup) -> SetupDone:
+        """Give the containers of a pod that is up files, keys and a password."""
+
+    def store_config_drive(self, ref: str, image: bytes) -> None:
+        """Keep the config drive of a pod that may not be made yet."""
 
     def start_pod(self, ref: str) -> Pod:
         """Start the containers of a pod, booting it first when it is stopped."""

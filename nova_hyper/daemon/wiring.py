@@ -47,6 +47,7 @@ from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
+from nova_hyper.daemon.pods.setup import Setups
 from nova_hyper.daemon.ports import GuestSession
 from nova_hyper.daemon.usage import HostUsage
 from nova_hyper.spec.errors import Conflict, GuestMissing, HyperError
@@ -196,6 +197,7 @@ class Daemon:
             boot_files,
             HostUsage(self._images.usage, self._registry, repository),
             self._consoles,
+            Setups(self._pods, sandboxes, repository, self._platform),
         )
         puller = Puller(
             self._images,

@@ -46,6 +46,20 @@ class Nic:
     routes: tuple[Route, ...] = ()
 
 
+FIRST_SLOT = 3
+"""Of pcie.0, for what a pod is made of; those before it are the micro-VM's own."""
+PLACED = 16
+"""So many of a pod's interfaces have slots of their own, in their order."""
+
+
+def pci_address(index: int) -> str | None:
+    """Return where the pod's interface number *index* is on the PCI bus, as sysfs writes it.
+
+    It depends on nothing else; None for those beyond the first :data:`PLACED`.
+    """
+    return f"0000:00:{FIRST_SLOT + index:02x}.0" if index < PLACED else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Dns:
     """What goes into the containers' ``/etc/resolv.conf``."""

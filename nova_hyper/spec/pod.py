@@ -40,6 +40,7 @@ class PodSpec:
     ``termination_grace_s`` is the time between the stop signal and SIGKILL,
     None is the host's.  ``labels`` are the creator's own.  ``ephemerals`` are
     disks beside the root, and ``swap_mib`` is the size of a disk for swap.
+    With ``config_drive`` the one that was stored for the pod is attached.
     """
 
     id: str
@@ -62,6 +63,7 @@ class PodSpec:
     ephemerals: tuple[EphemeralDisk, ...] = ()
     swap_mib: int = 0
     boot: Boot = dataclasses.field(default_factory=Boot)
+    config_drive: bool = False
 
     @property
     def all_containers(self) -> tuple[Container, ...]:

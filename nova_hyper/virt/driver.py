@@ -21,6 +21,7 @@ from nova_hyper.spec.pod import Pod
 from nova_hyper.vif import plugging
 from nova_hyper.virt import console, diagnostics, errors, inventory, podspec, requirements
 from nova_hyper.virt.availability import Availability
+from nova_hyper.virt.birth import Birth
 from nova_hyper.virt.blueprint import FORMAT_PROPERTY, Blueprints
 from nova_hyper.virt.bootfiles import BootFiles
 from nova_hyper.virt.events import LifecycleEvents
@@ -43,6 +44,7 @@ class HyperDriver(driver.ComputeDriver):
         "has_imagecache": True,
         # Archives of Docker images are uploaded with disk_format=raw.
         "supports_image_type_raw": True,
+        "supports_device_tagging": True,
         "supports_trusted_certs": True,
     }
 
@@ -60,6 +62,7 @@ class HyperDriver(driver.ComputeDriver):
             Blueprints(self._hyperd, self._images, image_api),
             Wiring(CONF.vif_plugging_timeout, CONF.vif_plugging_is_fatal),
         )
+        self._birth = Birth(self._hyperd)
         self._power = Power(self._hyperd, virtapi, CONF.vif_plugging_timeout)
         self._events: LifecycleEvents | None = None
         self._nodename: str | None = None
@@ -186,6 +189,7 @@ class HyperDriver(driver.ComputeDriver):
             instance,
             image_meta,
             injected_files,
+            admin_password,
             network_info,
             block_device_info,
             accel_info,
@@ -273,6 +277,10 @@ class HyperDriver(driver.ComputeDriver):
     ) -> None:
         """Bring a suspended pod back to where it was."""
         self._power.resume(instance, network_info)
+
+    def set_admin_password(self, instance: Any, new_pass: Any) -> None:
+        """Give the administrator in a pod another password; see :meth:`Birth.set_password`."""
+        self._birth.set_password(instance, new_pass)
 
     def trigger_crash_dump(self, instance: Any) -> None:
         """Have the kernel of a pod panic; hyperd keeps the dump."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nova import exception as nova_exception
@@ -15,8 +15,9 @@ from oslo_utils import excutils
 from nova_hyper.client import Hyperd
 from nova_hyper.spec.errors import HyperError, PodNotFound
 from nova_hyper.spec.pod import Pod, PodSpec, PodState
-from nova_hyper.vif import nics, plugging, wiring
+from nova_hyper.vif import metadata_route, nics, plugging, wiring
 from nova_hyper.virt import errors, podspec, requirements, tailoring
+from nova_hyper.virt.birth import Birth
 from nova_hyper.virt.blueprint import Blueprints
 
 LOG = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Lifecycle:
         self._virtapi = virtapi
         self._blueprints = blueprints
         self._wiring = wiring
+        self._birth = Birth(hyperd)
         self._never_made: set[str] = set()
 
     def info(self, instance: Any) -> hardware.InstanceInfo:
@@ -79,6 +81,7 @@ class Lifecycle:
         instance: Any,
         image_meta: Any,
         injected_files: Sequence[Any],
+        admin_password: str | None,
         network_info: Any,
         block_device_info: dict[str, Any] | None,
         accel_info: Sequence[Any] | None,
@@ -97,7 +100,7 @@ class Lifecycle:
         self._never_made.add(instance.uuid)
         with errors.building(instance):
             reason = requirements.problem(
-                instance, image_meta, injected_files, block_device_info, accel_info
+                instance, image_meta, block_device_info, accel_info
             ) or requirements.too_small(
                 instance.flavor.memory_mb, self._hyperd.host().min_memory_mib
             )
@@ -105,9 +108,8 @@ class Lifecycle:
                 raise errors.abort(instance, reason)
             blueprint = self._blueprints.draw(context, instance, image_meta)
             try:
-                spec = blueprint.complete(
-                    podspec.build(instance, blueprint.images[0], network_info)
-                )
+                ports = metadata_route.added(network_info)
+                spec = blueprint.complete(podspec.build(instance, blueprint.images[0], ports))
                 spec = tailoring.complete(
                     spec,
                     instance,
@@ -116,19 +118,36 @@ class Lifecycle:
                     blueprint.boot,
                     of_manifest=blueprint.manifest is not None,
                 )
-                self._make(instance, spec, network_info, power_on)
+                drive = self._birth.drive(context, instance, network_info, injected_files)
+                spec = dataclasses.replace(spec, config_drive=drive is not None)
+
+                def give() -> None:
+                    self._birth.give(instance, image_meta, injected_files, admin_password)
+
+                self._make(instance, spec, drive, give, network_info, power_on)
             except Exception:
                 with excutils.save_and_reraise_exception():
                     self._undo(instance, network_info)
 
-    def _make(self, instance: Any, spec: PodSpec, network_info: Any, power_on: bool) -> None:
+    def _make(
+        self,
+        instance: Any,
+        spec: PodSpec,
+        drive: bytes | None,
+        give: Callable[[], None],
+        network_info: Any,
+        power_on: bool,
+    ) -> None:
         ports = wiring.awaited_ports(network_info) if power_on else []
         with wiring.wired(
             self._virtapi, instance, ports, self._wiring.timeout, self._wiring.fatal
         ):
             plugging.plug(instance, network_info)
             self._never_made.discard(instance.uuid)
+            if drive is not None:
+                self._hyperd.store_config_drive(instance.uuid, drive)
             self._hyperd.create_pod(spec)
+            give()
         if power_on:
             self._hyperd.start_pod(instance.uuid)
         else:
@@ -263,4 +282,5 @@ class Lifecycle:
         """Boot the sandbox with the ports as they are now: Neutron may have changed them."""
         ports = list(network_info)
         plugging.plug(instance, ports)
-        self._hyperd.boot_pod(instance.uuid, nics.to_nics(ports), nics.to_dns(ports))
+        routed = metadata_route.added(ports)
+        self._hyperd.boot_pod(instance.uuid, nics.to_nics(routed), nics.to_dns(ports))

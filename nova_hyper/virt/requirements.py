@@ -1,8 +1,8 @@
 """What a server may ask for that a pod cannot have: refused by name, never ignored.
 
 The exceptions are the administrator password, which Nova generates for every
-server whether somebody wants one or not, and key pair and user data, which the
-metadata service serves to a pod as to any server.
+server whether somebody wants one or not, and a key pair: where the image has no
+such user, nobody gets them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nova import exception
-from nova.virt import configdrive, driver, hardware
+from nova.virt import driver, hardware
 
 from nova_hyper.virt import tailoring
 
@@ -21,7 +21,6 @@ CONTAINER_FORMAT = "docker"
 def problem(
     instance: Any,
     image_meta: Any,
-    injected_files: Sequence[Any],
     block_device_info: dict[str, Any] | None,
     accel_info: Sequence[Any] | None,
 ) -> str | None:
@@ -32,10 +31,6 @@ def problem(
         *_of_hardware(instance, image_meta, accel_info),
         *tailoring.problems(instance, image_meta, block_device_info),
     )
-    if injected_files:
-        reasons += ("files cannot be injected into a pod; put them into the image",)
-    if configdrive.required_by(instance):
-        reasons += ("a pod has no config drive; use the metadata service",)
     return reasons[0] if reasons else None
 
 

@@ -24,6 +24,7 @@ struct fakes {
     bool mount_fails;
     bool launch_fails;
     pid_t entered_pid; /* of the latest exec: a process of the machine that runs the tests */
+    int tree_exit; /* of the next process among a container's files */
     int report_fd; /* of the latest launch: what exec would close */
     int output_fd, error_fd;
     pid_t killed_pid;

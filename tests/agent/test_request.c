@@ -98,7 +98,11 @@ static void nonsense_is_refused_with_a_sentence(void)
         {"{\"op\":\"disk.mount\",\"serial\":\"e\",\"path\":\"/mnt/../etc\"}", "invalid"},
         {"{\"op\":\"disk.mount\",\"serial\":\"e\",\"path\":\"/mnt\",\"format\":\"xfs\"}",
          "invalid"},
+        {"{\"op\":\"disk.mount\",\"serial\":\"e\",\"path\":\"/mnt\",\"label\":\"../x\"}",
+         "invalid"},
         {"{\"op\":\"disk.mount\",\"serial\":\"e\",\"path\":\"/mnt\"}", "disk"},
+        {"{\"op\":\"disk.mount\",\"serial\":\"e\",\"path\":\"/mnt\",\"format\":\"iso9660\"}", "disk"},
+        {"{\"op\":\"account.set\",\"name\":\"ghost\"}", "state"},
         {"{\"op\":\"swap.on\"}", "invalid"},
         {"{\"op\":\"swap.on\",\"serial\":\"swap\"}", "disk"},
         {"{\"op\":\"container.create\",\"name\":\"../etc\"}", "invalid"},
@@ -259,6 +263,65 @@ static void stop_signals_and_is_answered_at_the_exit(void)
     CHECK(number("exit_code") == 137);
 }
 
+static void set_account(int exit_code, const char *more)
+{
+    char text[300];
+    size_t before = fakes.answers;
+
+    fakes.tree_exit = exit_code;
+    snprintf(text, sizeof(text), "{\"op\":\"account.set\",\"name\":\"web\"%s}", more);
+    ask(text);
+    for (int i = 0; i < 500 && fakes.answers == before && exit_code >= 0; i++) {
+        loop_step(20);
+    }
+}
+
+static bool flag(const char *key)
+{
+    return json_is_true(json_object_get(fakes.answer, key));
+}
+
+static void an_account_is_answered_when_its_process_has_ended(void)
+{
+    set_account(3, ",\"user\":\"root\",\"password\":\"$6$s$h\",\"keys\":[\"k\"]");
+    CHECK(ok() && flag("password") && flag("keys"));
+    set_account(1, "");
+    CHECK(ok() && flag("password") && !flag("keys"));
+    set_account(0, "");
+    CHECK(ok() && !flag("password") && !flag("keys"));
+    set_account(127, "");
+    CHECK_TEXT(refusal("code"), "invalid");
+    CHECK_TEXT(refusal("message"), "what is there cannot be used");
+    set_account(9, "");
+    CHECK_TEXT(refusal("code"), "internal");
+}
+
+static void an_account_that_makes_no_sense_is_refused(void)
+{
+    static const char *const wrong[] = {
+        ",\"user\":\"a:b\"",         ",\"user\":\"../x\"",   ",\"user\":\"\"",
+        ",\"password\":\"a:b\"",     ",\"password\":\"a\\nb\"", ",\"keys\":[\"\"]",
+        ",\"keys\":[\"a\\nb\"]", ",\"keys\":[1]",          ",\"keys\":{}",
+    };
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        set_account(0, wrong[i]);
+        CHECK_TEXT(refusal("code"), "invalid");
+    }
+}
+
+static void a_host_that_is_back_hears_nothing_of_accounts_before(void)
+{
+    fakes.tree_exit = 3;
+    ask("{\"op\":\"account.set\",\"name\":\"web\"}");
+    ask("{\"op\":\"hello\",\"nonce\":\"n\",\"version\":1}");
+    size_t before = fakes.answers;
+    for (int i = 0; i < 20; i++) {
+        loop_step(10);
+    }
+    CHECK(fakes.answers == before);
+}
+
 static void status_lists_everything(void)
 {
     ask("{\"op\":\"pod.status\"}");
@@ -303,6 +366,8 @@ static void random_requests_are_answered(void)
         "\"size_mib\":3,\"mode\":511,\"gid\":7,\"upper\":{\"tmpfs_mib\":1,\"tmpfs\":\"u\"}}",
         "{\"op\":\"volume.write\",\"name\":\"v\",\"path\":\"a/b\",\"mode\":384,\"data\":\"Zm9v\","
         "\"append\":true}",
+        "{\"op\":\"account.set\",\"name\":\"ghost\",\"user\":\"root\",\"keys\":[\"k\"],"
+        "\"password\":\"$6$s$h\"}",
     };
     enum { SEED_COUNT = sizeof(seeds) / sizeof(seeds[0]) };
     static const char *const values[] = {"null", "-1", "[]", "{}", "\"\"", "1e99", "true",
@@ -335,7 +400,7 @@ int main(void)
 {
     console_init(output_resume_all);
     log_init(output_resume_all);
-    CHECK(loop_init() == 0);
+    CHECK(loop_init() == 0 && exit_init() == 0);
     RUN(hello_repeats_the_nonce);
     RUN(nonsense_is_refused_with_a_sentence);
     RUN(deep_json_is_refused);
@@ -349,6 +414,9 @@ int main(void)
     RUN(the_first_output_is_told_once);
     RUN(stop_signals_and_is_answered_at_the_exit);
     RUN(status_lists_everything);
+    RUN(an_account_is_answered_when_its_process_has_ended);
+    RUN(an_account_that_makes_no_sense_is_refused);
+    RUN(a_host_that_is_back_hears_nothing_of_accounts_before);
     RUN(a_pod_takes_64_containers_and_its_status_still_fits);
     RUN(random_requests_are_answered);
     fakes_reset();

@@ -42,6 +42,7 @@ from nova_hyper.spec.stream import Terminal
 from tests.unit import programs
 from tests.unit.daemon.fakes import FakeStream
 from tests.unit.fake_power import FakePower
+from tests.unit.fake_setup import FakeSetup
 from tests.unit.programs import FakeExec
 
 HOST = Host(
@@ -68,10 +69,11 @@ HOST = Host(
 NOT_AN_ARCHIVE = b"not an archive"
 
 
-class FakeHyperd(FakePower):
+class FakeHyperd(FakePower, FakeSetup):
     """``fail_next`` maps a method's name to the error that its next call raises."""
 
     def __init__(self) -> None:
+        FakeSetup.__init__(self)
         self.fail_next: dict[str, HyperError] = {}
         self.calls: list[str] = []
         self.imports: list[str] = []
@@ -233,6 +235,7 @@ class FakeHyperd(FakePower):
             if known.spec != spec:
                 raise PodExists(f"pod {spec.id} exists with another spec")
             return known
+        self._require_drive(spec)
         statuses = tuple(
             ContainerStatus(c.name, c.image, self.image(c.image).id, ContainerState.CREATED)
             for c in spec.containers
@@ -299,6 +302,7 @@ class FakeHyperd(FakePower):
 
     def delete_pod(self, ref: str) -> None:
         self._called("delete_pod")
+        self.drives.pop(ref, None)
         pod = self._update(self.pod(ref), EventKind.DELETED, state=PodState.DELETING)
         del self._pods[pod.spec.id]
 

@@ -20,6 +20,7 @@ from nova_hyper.spec.errors import HyperError, NotFound
 from nova_hyper.spec.log import format_line
 from nova_hyper.spec.nic import Dns, Nic
 from nova_hyper.spec.pod import PodSpec
+from nova_hyper.spec.setup import Setup
 from nova_hyper.spec.stream import Terminal
 from tests.unit.fake_hyperd import FakeHyperd
 
@@ -188,6 +189,11 @@ def api_handler(hyperd: FakeHyperd) -> type[Handler]:
                         None if nics is None else tuple(codec.decode(Nic, n) for n in nics),
                         codec.decode(Dns, body["dns"]) if "dns" in body else None,
                     )
+                case "POST", ["pods", ref, "setup"]:
+                    return 200, hyperd.setup_pod(ref, codec.decode(Setup, self.json()))
+                case "PUT", ["pods", ref, "config-drive"]:
+                    data = self.rfile.read(int(self.headers["Content-Length"]))
+                    return 204, hyperd.store_config_drive(ref, data)
                 case "POST", ["pods", ref, "start"]:
                     return 200, hyperd.start_pod(ref)
                 case "POST", ["pods", ref, "stop"]:

@@ -19,6 +19,9 @@ from nova_hyper.spec.errors import InvalidRequest, NotFound
 
 StartResponse = Callable[..., Any]
 
+# Their bodies are files, read as they come.
+_UPLOADS = ("import_image", "import_boot_file", "store_config_drive")
+
 
 class App:
     """Routes requests by the OpenAPI document to the handler named like the operation.
@@ -80,7 +83,7 @@ class App:
             body = self._body(request, operation)
             document.check_body(operation, body)
             arguments["body"] = body
-        elif operation.id in ("import_image", "import_boot_file"):
+        elif operation.id in _UPLOADS:
             arguments["stream"] = _Upload(request.stream)
         if operation.stream:
             handler = getattr(self._stream_handlers, operation.id)

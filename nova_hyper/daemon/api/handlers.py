@@ -16,11 +16,13 @@ from nova_hyper.daemon.api.console_handlers import ConsoleHandlers
 from nova_hyper.daemon.api.document import document
 from nova_hyper.daemon.api.image_handlers import ImageHandlers, ImageUses
 from nova_hyper.daemon.api.power_handlers import PowerHandlers
+from nova_hyper.daemon.api.setup_handlers import SetupHandlers
 from nova_hyper.daemon.console.consoles import Consoles
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
+from nova_hyper.daemon.pods.setup import Setups
 from nova_hyper.spec import codec
 from nova_hyper.spec.boot import BootFile, BootFileKind
 from nova_hyper.spec.host import Host, Version
@@ -46,7 +48,7 @@ class Json(str):
     """A body that is JSON already."""
 
 
-class Handlers(PowerHandlers, ImageHandlers, ConsoleHandlers):
+class Handlers(PowerHandlers, ImageHandlers, ConsoleHandlers, SetupHandlers):
     """The operations; see ``openapi.yaml`` for what they take and give."""
 
     def __init__(
@@ -60,10 +62,12 @@ class Handlers(PowerHandlers, ImageHandlers, ConsoleHandlers):
         boot_files: BootFileUses,
         usage: Callable[[], DiskUsage],
         consoles: Consoles,
+        setups: Setups,
     ) -> None:
         PowerHandlers.__init__(self, power)
         ConsoleHandlers.__init__(self, consoles)
         ImageHandlers.__init__(self, images, usage)
+        SetupHandlers.__init__(self, setups)
         self._pods = pods
         self._sessions = sessions
         self._events = events

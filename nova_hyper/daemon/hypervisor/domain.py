@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from nova_hyper.daemon.hypervisor import tuning
-from nova_hyper.spec.nic import Nic, NicKind
+from nova_hyper.spec.nic import FIRST_SLOT, PLACED, Nic, NicKind
 from nova_hyper.spec.tuning import Tuning
 
 AGENT_PORT = "org.nova-hyper.agent.0"
@@ -23,11 +23,8 @@ NAMESPACE = "https://docs.openstack.org/nova-hyper/domain/1"
 _SERIAL_SLOT = 1
 _SERIAL_PORTS = 3
 _RNG_SLOT = 2
-_FIRST_SLOT = 3
 _LAST_SLOT = 30
 _FUNCTIONS = 8
-MAX_DEVICES = (_LAST_SLOT - _FIRST_SLOT + 1) * _FUNCTIONS
-"""Disks and NICs that one micro-VM may have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,14 +161,14 @@ def _add_devices(root: ET.Element, domain: Domain) -> None:
     serial = ET.SubElement(devices, "controller", type="virtio-serial", index="0", ports=ports)
     _address(serial, _SERIAL_SLOT, 0, more=False)
     devices_on_bus: list[ET.Element] = []
-    # NICs first: their place must not depend on the number of layers.
+    # NICs first: their place must not depend on the number of layers, and users are told it.
     for nic in domain.nics:
         devices_on_bus.append(_nic(devices, nic, domain))
     for index, disk in enumerate(domain.disks):
         element = _disk(devices, disk, _disk_name(index))
         tuning.add_disk_limits(element, domain.tuning.disk, disk.group)
         devices_on_bus.append(element)
-    _place(devices_on_bus)
+    _place(devices_on_bus, min(len(domain.nics), PLACED))
     _add_console(devices, domain)
     channel = ET.SubElement(devices, "channel", type="unix")
     ET.SubElement(channel, "source", mode="bind", path=str(domain.agent_socket))
@@ -260,22 +257,31 @@ def plug(interface: ET.Element, nic: Nic) -> None:
         ET.SubElement(port, "parameters", interfaceid=nic.interface_id)
 
 
-def _place(elements: list[ET.Element]) -> None:
+def max_devices(nics: int) -> int:
+    """Return how many disks and NICs one micro-VM with *nics* NICs may have."""
+    own = min(nics, PLACED)
+    return own + (_LAST_SLOT - FIRST_SLOT + 1 - own) * _FUNCTIONS
+
+
+def _place(elements: list[ET.Element], own: int) -> None:
     """Give each device of *elements* a function of pcie.0.
 
-    The first ones get a slot of their own, as many as there is room for, and
-    the rest share slots, eight functions in each.
+    The first *own* have a slot each in any case.  So have the others where
+    there is room for that; else they share slots, eight functions in each.
 
-    :raises ValueError: when there are more than :data:`MAX_DEVICES`.
+    :raises ValueError: when there are more than :func:`max_devices`.
     """
-    if len(elements) > MAX_DEVICES:
-        raise ValueError(f"{len(elements)} devices are more than the {MAX_DEVICES} possible")
-    slots = _LAST_SLOT - _FIRST_SLOT + 1
-    per_slot = -(-len(elements) // slots)
-    for index, element in enumerate(elements):
-        slot, function = divmod(index, max(per_slot, 1))
-        more = function == 0 and per_slot > 1 and index + 1 < len(elements)
-        _address(element, _FIRST_SLOT + slot, function, more)
+    if len(elements) > max_devices(own):
+        raise ValueError(f"{len(elements)} devices are more than the {max_devices(own)} possible")
+    for index, element in enumerate(elements[:own]):
+        _address(element, FIRST_SLOT + index, 0, more=False)
+    others = elements[own:]
+    first = FIRST_SLOT + own
+    per_slot = -(-len(others) // (_LAST_SLOT - first + 1))
+    for index, element in enumerate(others):
+        slot, function = divmod(index, per_slot)
+        more = function == 0 and per_slot > 1 and index + 1 < len(others)
+        _address(element, first + slot, function, more)
 
 
 def _address(element: ET.Element, slot: int, function: int, more: bool) -> None:

@@ -20,6 +20,7 @@ VOLUMES = "volumes"
 SYSCTLS = "sysctls"
 STREAMS = "streams"
 DISKS = "disks"
+SETUP = "setup"
 
 
 def check(spec: PodSpec, features: Collection[str]) -> None:
@@ -28,12 +29,20 @@ def check(spec: PodSpec, features: Collection[str]) -> None:
     :raises GuestFailed: saying what the agent lacks.
     """
     for feature, what in _needed(spec):
-        if feature not in features:
-            raise GuestFailed(
-                f"the guest's agent is too old for {what}: build the guest again (hyperctl guest "
-                "build) and start the pod anew",
-                feature=feature,
-            )
+        require(feature, what, features)
+
+
+def require(feature: str, what: str, features: Collection[str]) -> None:
+    """Refuse *what*, for which an agent with these *features* lacks one.
+
+    :raises GuestFailed: saying so.
+    """
+    if feature not in features:
+        raise GuestFailed(
+            f"the guest's agent is too old for {what}: build the guest again (hyperctl guest "
+            "build) and start the pod anew",
+            feature=feature,
+        )
 
 
 def has_security(container: Container) -> bool:
@@ -47,6 +56,8 @@ def _needed(spec: PodSpec) -> Iterator[tuple[str, str]]:
         yield VOLUMES, "volumes and several containers"
     if spec.ephemerals or spec.swap_mib:
         yield DISKS, "ephemeral disks and swap"
+    if spec.config_drive:
+        yield SETUP, "config drives"
     if spec.init_containers:
         yield SUPERVISE, "init containers"
     if spec.restart_policy is not RestartPolicy.NEVER:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from nova_hyper.daemon.hypervisor.domain import MAX_DEVICES
+from nova_hyper.daemon.hypervisor.domain import max_devices
 from nova_hyper.daemon.pods import layout, local_disks, process
 from nova_hyper.spec import codec
 from nova_hyper.spec.errors import ImageUnsuitable, InsufficientMemory, InvalidRequest
@@ -75,10 +75,11 @@ def check_devices(spec: PodSpec, images: Sequence[Image]) -> None:
         _check_nic(nic)
     local_disks.check(spec)
     disks = layout.Disks(spec, images).count + local_disks.count(spec)
-    if disks + len(spec.nics) > MAX_DEVICES:
+    most = max_devices(len(spec.nics))
+    if disks + len(spec.nics) > most:
         raise ImageUnsuitable(
             f"the pod's images have so many layers that it needs {disks} disks and "
-            f"{len(spec.nics)} interfaces, more than the {MAX_DEVICES} devices possible; use "
+            f"{len(spec.nics)} interfaces, more than the {most} devices possible; use "
             "images with fewer layers"
         )
 

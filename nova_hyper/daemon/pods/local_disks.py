@@ -1,4 +1,4 @@
-"""The disks of a pod beside its root: ephemeral disks and swap."""
+"""The disks of a pod beside its root: ephemeral disks, swap and config drive."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.ports import WritableDisks
 from nova_hyper.spec.errors import InvalidRequest
 from nova_hyper.spec.pod import PodSpec
+from nova_hyper.spec.setup import CONFIG_DRIVE_LABEL, CONFIG_DRIVE_PATH
 
 _SWAP = "swap"
+_CONFIG = "config"
 # What a container's own file systems are mounted on, or what is mounted on within.
 _SETTINGS = "/etc"
 
 
 def count(spec: PodSpec) -> int:
     """Return how many devices they take."""
-    return len(spec.ephemerals) + (1 if spec.swap_mib else 0)
+    return len(spec.ephemerals) + bool(spec.swap_mib) + spec.config_drive
 
 
 def check(spec: PodSpec) -> None:
@@ -34,6 +36,8 @@ def check(spec: PodSpec) -> None:
             raise InvalidRequest(f"an ephemeral disk cannot be at {path!r}: give an absolute path")
         if path == _SETTINGS or mounts.is_taken(path):
             raise InvalidRequest(f"an ephemeral disk cannot be at {path}: a container needs that")
+        if spec.config_drive and path == CONFIG_DRIVE_PATH:
+            raise InvalidRequest(f"an ephemeral disk cannot be at {path}: the config drive is")
         if any(other != path and other.startswith(f"{path}/") for other in paths):
             raise InvalidRequest(f"an ephemeral disk at {path} would hold another one")
     if len(set(paths)) != len(paths):
@@ -46,6 +50,8 @@ def make(disks: WritableDisks, repository: Repository, spec: PodSpec, owner: str
         disks.create(_path(repository, spec, _serial(index)), disk.size_gib, owner)
     if spec.swap_mib:
         disks.create_swap(_path(repository, spec, _SWAP), spec.swap_mib, owner)
+    if spec.config_drive and not repository.config_drive(spec.id).exists():
+        raise InvalidRequest("the pod's config drive is missing: store it before the pod is made")
 
 
 def of_domain(repository: Repository, spec: PodSpec) -> list[Disk]:
@@ -53,10 +59,13 @@ def of_domain(repository: Repository, spec: PodSpec) -> list[Disk]:
     serials = [_serial(index) for index in range(len(spec.ephemerals))]
     if spec.swap_mib:
         serials.append(_SWAP)
-    return [
+    found = [
         Disk(_path(repository, spec, serial), serial, readonly=False, group=serial)
         for serial in serials
     ]
+    if spec.config_drive:
+        found.append(Disk(repository.config_drive(spec.id), _CONFIG, readonly=True, group=_CONFIG))
+    return found
 
 
 def requests(spec: PodSpec) -> list[tuple[str, dict[str, Any]]]:
@@ -65,6 +74,18 @@ def requests(spec: PodSpec) -> list[tuple[str, dict[str, Any]]]:
         ("disk.mount", {"serial": _serial(index), "path": disk.path, "format": "ext4"})
         for index, disk in enumerate(spec.ephemerals)
     ]
+    if spec.config_drive:  # after the others: it may be below one of them
+        asked.append(
+            (
+                "disk.mount",
+                {
+                    "serial": _CONFIG,
+                    "path": CONFIG_DRIVE_PATH,
+                    "format": "iso9660",
+                    "label": CONFIG_DRIVE_LABEL,
+                },
+            )
+        )
     if spec.swap_mib:
         asked.append(("swap.on", {"serial": _SWAP}))
     return asked

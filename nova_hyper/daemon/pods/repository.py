@@ -8,13 +8,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from nova_hyper.daemon.files import write_json
+from nova_hyper.daemon.files import write_atomically, write_json
 from nova_hyper.spec import codec
 from nova_hyper.spec.pod import Pod
+from nova_hyper.spec.setup import Setup
 
 LOG = logging.getLogger(__name__)
 
 _RECORD = "pod.json"
+_SETUP = "setup.json"
 
 
 class Repository:
@@ -58,6 +60,37 @@ class Repository:
         """Return the file with the number of the TCP port of the pod's console."""
         return self.directory(pod_id) / "console-port"
 
+    def config_drive(self, pod_id: str) -> Path:
+        """Return the file of the pod's config drive."""
+        return self.directory(pod_id) / "config-drive.iso"
+
+    def save_setup(self, pod_id: str, setup: Setup) -> None:
+        """Keep what a pod is given whenever it boots, for nobody else to read."""
+        data = json.dumps(codec.encode(setup)).encode()
+        write_atomically(self.directory(pod_id) / _SETUP, data, mode=0o600)
+
+    def setup(self, pod_id: str) -> Setup | None:
+        """Return what is kept of that, None for nothing.
+
+        :raises ValueError: when the file is damaged.
+        """
+        try:
+            data = json.loads((self.directory(pod_id) / _SETUP).read_bytes())
+        except FileNotFoundError:
+            return None
+        return codec.decode(Setup, data)
+
+    def prepare(self, pod_id: str) -> None:
+        """Make the directory of a pod that is to be made, unless it is there."""
+        if not self.directory(pod_id).is_dir():
+            _make(self.directory(pod_id))
+
+    def forget_unmade(self, pod_id: str) -> None:
+        """Remove what was kept for a pod that has no record: it was never made.  Idempotent."""
+        directory = self.directory(pod_id)
+        if directory.is_dir() and not (directory / _RECORD).exists():
+            shutil.rmtree(directory, ignore_errors=True)
+
     def forget_memory(self, pod_id: str) -> None:
         """Remove what is kept of a micro-VM's memory, or is to be; idempotent."""
         self.saved_memory(pod_id).unlink(missing_ok=True)
@@ -72,10 +105,8 @@ class Repository:
 
         :raises OSError: when the disk is full, for example.
         """
-        directory = self.directory(pod.spec.id)
-        if not directory.is_dir():
-            _make(directory)
-        write_json(directory / _RECORD, codec.encode(pod))
+        self.prepare(pod.spec.id)
+        write_json(self.directory(pod.spec.id) / _RECORD, codec.encode(pod))
 
     def remove(self, pod_id: str) -> None:
         """Remove all that the pod has on disk; idempotent."""

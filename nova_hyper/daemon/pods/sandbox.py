@@ -15,7 +15,16 @@ from nova_hyper.daemon import seccomp
 from nova_hyper.daemon.guest.assets import GuestAssets
 from nova_hyper.daemon.hypervisor.domain import Domain
 from nova_hyper.daemon.plan import Step
-from nova_hyper.daemon.pods import boot, containers, features, launch, layout, local_disks, status
+from nova_hyper.daemon.pods import (
+    boot,
+    containers,
+    features,
+    giving,
+    launch,
+    layout,
+    local_disks,
+    status,
+)
 from nova_hyper.daemon.pods.registry import Entry
 from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.ports import (
@@ -37,6 +46,7 @@ from nova_hyper.spec.errors import (
     NetworkFailed,
 )
 from nova_hyper.spec.image import Image
+from nova_hyper.spec.setup import Setup, SetupDone
 
 LOG = logging.getLogger(__name__)
 
@@ -104,7 +114,34 @@ class Sandboxes:
             Step("agent", lambda: self.connect(entry, fresh=True)),
             Step("configured", lambda: self._configure(entry)),
             Step("created", lambda: self._create_containers(entry, images)),
+            *self._setup_steps(entry),
         ]
+
+    def _setup_steps(self, entry: Entry) -> list[Step]:
+        """Return the step that gives a pod without a disk what it was given at its birth."""
+        try:
+            kept = self._repository.setup(entry.id)
+        except ValueError as exc:
+            LOG.error("pod %s is not given again what it had: %s", entry.id, exc)
+            return []
+        return [Step("given", lambda: self.give(entry, kept))] if kept else []
+
+    def give(self, entry: Entry, setup: Setup) -> SetupDone:
+        """Give the containers of a pod that is up files, keys and a password.
+
+        :raises HyperError: what the agent refused, or that it does not answer.
+        """
+        entry.require_unpaused()
+        session = entry.session or self.connect(entry, fresh=False)
+        features.require(features.SETUP, "files, keys and passwords", session.features)
+
+        def ask(op: str, **args: Any) -> dict[str, Any]:
+            return self.ask(entry, op, **args)
+
+        try:
+            return giving.give(session, ask, entry.pod.spec, setup)
+        except AgentError as exc:
+            raise _typed(exc, None) from exc
 
     def _make_disks(self, entry: Entry) -> None:
         spec = entry.pod.spec

@@ -138,7 +138,7 @@ class Pods:
             if entry.doomed and step != steps[-1].name:
                 raise Conflict(f"pod {entry.pod.spec.name} was deleted while it was started")
 
-        with _disk_errors():
+        with disk_errors():
             plan.run(steps, done)
 
     def _lease(self, entry: Entry) -> None:
@@ -306,10 +306,15 @@ class Pods:
 
         :raises PodNotFound: when there is none.
         """
-        entry = self._registry.get(ref)
+        try:
+            entry = self._registry.get(ref)
+        except PodNotFound:
+            if is_pod_id(ref):
+                self._repository.forget_unmade(ref)
+            raise
         self._require_agreement()
         self._seize(entry)
-        with self._holding(entry, acquired=True), _disk_errors():
+        with self._holding(entry, acquired=True), disk_errors():
             if not entry.gone:  # a call that made it, and was cut, has taken it back
                 self.remove(entry)
 
@@ -366,7 +371,7 @@ class Pods:
         with self._holding(entry):
             if entry.gone or entry.pod.state in HALF:
                 raise PodNotFound(f"pod {ref} is being deleted")
-            with _disk_errors():
+            with disk_errors():
                 yield entry
 
     @contextlib.contextmanager
@@ -382,7 +387,8 @@ class Pods:
 
 
 @contextlib.contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
+    """Tell of a full disk, or of files that cannot be used, as the API does."""
     try:
         yield
     except OSError as exc:

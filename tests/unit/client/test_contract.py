@@ -47,12 +47,14 @@ from nova_hyper.spec.errors import (
 from nova_hyper.spec.event import EventKind
 from nova_hyper.spec.nic import Dns, Nic, NicKind, Route
 from nova_hyper.spec.pod import PodSpec, PodState
+from nova_hyper.spec.setup import InjectedFile, Setup
 from nova_hyper.spec.stream import Terminal
 from tests.unit import programs
 from tests.unit.daemon import fakes
 from tests.unit.daemon.core import Core
 from tests.unit.daemon.image.archives import LAYER, UPPER, docker_archive
 from tests.unit.fake_hyperd import HOST, NOT_AN_ARCHIVE, FakeHyperd
+from tests.unit.fake_setup import ISO
 from tests.unit.unix_server import UnixServer, api_handler
 
 ARCHIVE = docker_archive([LAYER])
@@ -151,6 +153,7 @@ class Daemon:
             self.core.boot_files,
             store.usage,
             self.core.consoles,
+            self.core.setups,
         )
         puller = Puller(store, RegistryPolicy(), "amd64", 1 << 30)
         self.streams = Streams(8)
@@ -318,6 +321,40 @@ def test_creating_again_changes_nothing_and_another_spec_is_refused(hyperd, spec
     other = PodSpec(id=spec.id, name=spec.name, containers=spec.containers, vcpus=2)
     with pytest.raises(PodExists):
         hyperd.create_pod(other)
+
+
+def test_a_pod_is_given_files_keys_and_a_password_while_it_is_up(world, hyperd, spec):
+    setup = Setup((InjectedFile("/etc/motd", "aGVsbG8="),), "root", ("ssh-rsa A",), "$6$s$h")
+    hyperd.create_pod(spec)
+    world.serve()
+    done = hyperd.setup_pod(spec.id, setup)
+    assert (done.keys, done.password) == (True, True)
+    with pytest.raises(InvalidRequest, match="makes it itself"):
+        hyperd.setup_pod(spec.id, Setup((InjectedFile("/etc/hosts", ""),)))
+    hyperd.start_pod(spec.id)
+    done = hyperd.setup_pod(spec.name, Setup(password="$6$s$g"))
+    assert (done.keys, done.password) == (False, True)
+    hyperd.pause_pod(spec.id)
+    with pytest.raises(PodPaused):
+        hyperd.setup_pod(spec.id, setup)
+    hyperd.stop_pod(spec.id, force=True)
+    with pytest.raises(Conflict):
+        hyperd.setup_pod(spec.id, setup)
+    with pytest.raises(PodNotFound):
+        hyperd.setup_pod("nobody", setup)
+
+
+def test_a_config_drive_is_stored_before_its_pod_is_made(hyperd, spec):
+    wanted = dataclasses.replace(spec, config_drive=True)
+    with pytest.raises(InvalidRequest, match="store it before"):
+        hyperd.create_pod(wanted)
+    with pytest.raises(InvalidRequest, match="iso9660"):
+        hyperd.store_config_drive(spec.id, b"none")
+    hyperd.store_config_drive(spec.id, ISO)
+    assert hyperd.create_pod(wanted).spec.config_drive
+    hyperd.delete_pod(spec.id)
+    with pytest.raises(InvalidRequest, match="store it before"):
+        hyperd.create_pod(wanted)
 
 
 def test_a_pod_starts_stops_and_starts_again(hyperd, spec):

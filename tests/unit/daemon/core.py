@@ -20,6 +20,7 @@ from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
+from nova_hyper.daemon.pods.setup import Setups
 from tests.unit.daemon.fakes import (
     PATIENCE_S,
     POD_ID,
@@ -110,6 +111,7 @@ class Core:
             self.power,
         )
         self.sessions = Sessions(self.registry, self.repository, self.sandboxes, self.pods)
+        self.setups = Setups(self.pods, self.sandboxes, self.repository, self.platform)
         for pod in self.repository.load():
             self.registry.add(pod)
         self.consoles = Consoles(

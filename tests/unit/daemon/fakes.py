@@ -173,7 +173,7 @@ class FakeHypervisor(Failures):
 
 
 STREAM_FEATURES = frozenset(("streams", "archive", "stats", "log"))
-POD_FEATURES = frozenset(("supervise", "resources", "security", "volumes", "sysctls"))
+POD_FEATURES = frozenset(("supervise", "resources", "security", "volumes", "sysctls", "setup"))
 ALL_FEATURES = frozenset(("clock", "entropy")) | STREAM_FEATURES | POD_FEATURES
 
 
@@ -214,6 +214,10 @@ class FakeAgent(Failures):
 
     def _disk_mount(self, **_args: Any) -> dict[str, Any]:
         return {}
+
+    def _account_set(self, name: str, **args: Any) -> dict[str, Any]:
+        assert name in self.containers
+        return {"keys": bool(args["keys"]), "password": bool(args["password"])}
 
     def _swap_on(self, **_args: Any) -> dict[str, Any]:
         return {}

@@ -42,6 +42,7 @@ IMPLEMENTED = {
     "reboot",
     "resume",
     "resume_state_on_host_boot",
+    "set_admin_password",
     "spawn",
     "suspend",
     "trigger_crash_dump",
@@ -120,7 +121,13 @@ class HyperDriverConformance(test_virt_drivers._VirtDriverTestCase, test.TestCas
         )
         claimed = {name for name, on in self.connection.capabilities.items() if on}
         self.assertEqual(
-            {"has_imagecache", "supports_image_type_raw", "supports_trusted_certs"}, claimed
+            {
+                "has_imagecache",
+                "supports_device_tagging",
+                "supports_image_type_raw",
+                "supports_trusted_certs",
+            },
+            claimed,
         )
 
     def test_binds_ports_to_the_instances_host(self):

@@ -16,7 +16,8 @@ from nova_hyper.virt.blueprint import Blueprints
 from nova_hyper.virt.image import ImageCache
 from nova_hyper.virt.lifecycle import Lifecycle, Wiring
 from tests.unit.fake_hyperd import NOT_AN_ARCHIVE, FakeHyperd
-from tests.unit.vif.ports import PORT_ID, port
+from tests.unit.fake_setup import ISO
+from tests.unit.vif.ports import PORT_ID, port, subnet
 from tests.unit.virt.instances import UUID, flavor, image_meta, instance
 
 
@@ -83,12 +84,25 @@ def plugged():
         yield ports
 
 
-def spawn(lifecycle, server=None, image=None, ports=None, power_on=True, files=()):
+@pytest.fixture(autouse=True)
+def nobody_else():
+    """No tags are in Nova's database, and Neutron knows of no way to its metadata service."""
+    with (
+        mock.patch("nova_hyper.virt.device_tags.metadata", return_value=None),
+        mock.patch("nova_hyper.vif.metadata_route.added", side_effect=list),
+    ):
+        yield
+
+
+def spawn(
+    lifecycle, server=None, image=None, ports=None, power_on=True, files=(), password="secret"
+):
     lifecycle.spawn(
         None,
         server or instance(),
         image or image_meta(),
         list(files),
+        password,
         [port()] if ports is None else ports,
         None,
         None,
@@ -106,6 +120,50 @@ def test_spawn_runs_the_pod_with_its_ports_plugged(lifecycle, hyperd, plugged):
     assert plugged == {PORT_ID}
     assert lifecycle.info(instance()).internal_id == 4242
     assert state(lifecycle) == power_state.RUNNING
+
+
+def test_what_a_server_is_given_is_there_before_its_containers_start(lifecycle, hyperd):
+    spawn(lifecycle, instance(key_data="ssh-rsa AAAA"), files=[("/etc/motd", b"x")])
+    (setup,) = hyperd.given[UUID]
+    assert [file.path for file in setup.files] == ["/etc/motd"]
+    assert setup.keys == ("ssh-rsa AAAA",)
+    assert setup.password.startswith("$6$")
+    order = [c for c in hyperd.calls if c in ("create_pod", "setup_pod", "start_pod")]
+    assert order == ["create_pod", "setup_pod", "start_pod"]
+    assert not hyperd.pod(UUID).spec.config_drive
+
+
+def test_a_config_drive_is_stored_before_the_pod_is_made(lifecycle, hyperd):
+    with mock.patch("nova_hyper.virt.config_drive.image", return_value=ISO) as image:
+        spawn(lifecycle, files=[("/etc/motd", b"x")])
+    assert image.call_args.args[2] == [("/etc/motd", b"x")]
+    assert hyperd.pod(UUID).spec.config_drive
+    assert hyperd.drives[UUID] == ISO
+
+
+def test_a_file_that_cannot_be_given_ends_the_build_and_leaves_nothing(lifecycle, hyperd, plugged):
+    with pytest.raises(nova_exception.BuildAbortException, match="makes it itself"):
+        spawn(lifecycle, files=[("/etc/hosts", b"x")])
+    assert hyperd.pods() == ()
+    assert plugged == set()
+
+
+def test_the_places_of_tagged_devices_are_noted_on_the_instance(lifecycle):
+    server = instance()
+    with mock.patch("nova_hyper.virt.device_tags.metadata", return_value=None) as metadata:
+        spawn(lifecycle, server)
+    assert metadata.call_count == 1
+    assert server.device_metadata is None
+
+
+def test_each_boot_has_the_way_to_the_metadata_service_as_it_is_now(lifecycle, hyperd):
+    way = ("169.254.169.254/32", "10.0.0.2")
+    routed = port(subnet(routes=(way,)))
+    spawn(lifecycle)
+    assert way not in [(r.destination, r.gateway) for r in hyperd.pod(UUID).spec.nics[0].routes]
+    with mock.patch("nova_hyper.vif.metadata_route.added", return_value=[routed]):
+        lifecycle.reboot(instance(), [port()], soft=False)
+    assert way in [(r.destination, r.gateway) for r in hyperd.pod(UUID).spec.nics[0].routes]
 
 
 def test_containers_start_after_neutron_has_wired_the_ports_and_the_sandbox_boots_before(
@@ -157,7 +215,6 @@ def test_a_bad_image_ends_the_build_with_hyperds_sentence(lifecycle, hyperd, gla
     [
         ({"image": image_meta(container_format="bare")}, "container_format 'bare'"),
         ({"server": instance(flavor=flavor(memory_mb=16))}, "16 MB of memory"),
-        ({"files": [("/etc/motd", b"x")]}, "cannot be injected"),
     ],
 )
 def test_what_cannot_be_a_pod_is_refused_before_anything_is_fetched(

@@ -9,9 +9,9 @@ from nova_hyper.virt import requirements
 from tests.unit.virt.instances import flavor, image_meta, instance
 
 
-def problem(server=None, image=None, files=(), disks=None, accelerators=()):
+def problem(server=None, image=None, disks=None, accelerators=()):
     return requirements.problem(
-        server or instance(), image or image_meta(), list(files), disks, list(accelerators)
+        server or instance(), image or image_meta(), disks, list(accelerators)
     )
 
 
@@ -28,7 +28,6 @@ def test_an_ordinary_server_has_no_problem():
         ({"image": image_meta(container_format="bare")}, "container_format 'bare'"),
         ({"image": image_meta(container_format=None)}, "container_format 'None'"),
         ({"image": image_meta(id=None)}, "cannot boot from a volume"),
-        ({"server": instance(config_drive="True")}, "no config drive"),
         (
             {"server": instance(flavor=flavor(extra_specs={"hw:cpu_policy": "dedicated"}))},
             "no NUMA",
@@ -48,7 +47,6 @@ def test_an_ordinary_server_has_no_problem():
             },
             "no PCI devices",
         ),
-        ({"files": [("/etc/motd", b"x")]}, "files cannot be injected"),
         ({"disks": {"block_device_mapping": [{"x": 1}]}}, "volumes cannot be attached"),
         ({"disks": {"ephemerals": [{"size": 1, "guest_format": "xfs"}]}}, "is ext4, not xfs"),
         ({"server": instance(flavor=flavor(extra_specs={"hw:pmu": "true"}))}, "hw:pmu"),

@@ -88,6 +88,7 @@ def app(core, images, streams):
         core.boot_files,
         lambda: USAGE,
         core.consoles,
+        core.setups,
     )
     return App(
         handlers, StreamHandlers(core.sessions, images, images, core.commits), streams, MAX_BODY

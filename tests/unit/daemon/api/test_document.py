@@ -35,6 +35,7 @@ from nova_hyper.spec.probe import (
     Probes,
     TcpCheck,
 )
+from nova_hyper.spec.setup import InjectedFile, Setup, SetupDone
 from nova_hyper.spec.stats import ContainerStats, NicStats, PodStats, Process, Top
 from nova_hyper.spec.usage import DiskUsage, ImageUsage, PodUsage, Pruned
 from nova_hyper.spec.volume import Medium, Mount, Volume, VolumeFile
@@ -146,6 +147,10 @@ POD = Pod(
     qemu_pid=7,
 )
 FRESH_POD = Pod(fakes.spec(), PodState.CREATING, ())
+SETUP = Setup(
+    (InjectedFile("/etc/motd", "aGVsbG8=", 0o600),), "web", ("ssh-rsa AAAA me",), "$6$salt$hash./"
+)
+UPLOADS = ("import_image", "import_boot_file", "store_config_drive")
 EVENT = Event(7, 1.5, EventKind.EXITED, fakes.POD_ID, "web", 1, "exited with code 1")
 EXAMPLES = {
     "Version": [Version("1.0", "1.2.3")],
@@ -163,6 +168,8 @@ EXAMPLES = {
     "Container": list(FULL_SPEC.containers),
     "PodSpec": [FULL_SPEC, fakes.spec()],
     "Pod": [POD, FRESH_POD],
+    "Setup": [SETUP, Setup()],
+    "SetupDone": [SetupDone(), SetupDone(True, True)],
     "EventPage": [EventPage((EVENT,), 7), EventPage((), 0, lost=True)],
     "PodStats": [STATS, PodStats(1, 2, 3, 4)],
     "Top": [Top("main", (Process(1, 0, "root", 100, 5, "S", "sleep 1"),)), Top("main", ())],
@@ -198,6 +205,9 @@ PLACES = {
     VolumeFile: SCHEMAS["VolumeFile"],
     HostAlias: SCHEMAS["HostAlias"],
     PodSpec: SCHEMAS["PodSpec"],
+    InjectedFile: SCHEMAS["InjectedFile"],
+    Setup: SCHEMAS["Setup"],
+    SetupDone: SCHEMAS["SetupDone"],
     Pod: SCHEMAS["Pod"],
     ContainerStatus: SCHEMAS["Pod"]["properties"]["containers"]["items"],
     Mark: SCHEMAS["Pod"]["properties"]["timeline"]["items"],
@@ -221,6 +231,7 @@ ENUMS = {
 REQUESTS = (
     *(Nic, Route, Dns, Container, PodSpec, Port, Resources, Security, Probes, Probe, ExecCheck),
     *(TcpCheck, HttpCheck, HttpHeader, Mount, Volume, VolumeFile, HostAlias),
+    *(Setup, InjectedFile),
 )
 
 
@@ -302,7 +313,7 @@ def test_a_handler_takes_what_its_operation_has(operation):
     expected = {p["name"] for p in operation.query}
     expected |= {"ref"} if "{ref}" in operation.path else set()
     expected |= {"body"} if operation.body is not None else set()
-    expected |= {"stream"} if operation.id in ("import_image", "import_boot_file") else set()
+    expected |= {"stream"} if operation.id in UPLOADS else set()
     expected |= {"connection"} if operation.stream else set()
     assert taken == expected
 

@@ -72,6 +72,7 @@ def hyperd(core, streams, store, puller, tmp_path):
         *(core.pods, core.sessions, store, core.events, None, core.power, core.boot_files),
         store.usage,
         core.consoles,
+        core.setups,
     )
     app = App(
         handlers, StreamHandlers(core.sessions, store, puller, core.commits), streams, 1 << 20

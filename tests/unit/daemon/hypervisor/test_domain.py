@@ -11,14 +11,14 @@ from lxml import etree
 
 from nova_hyper.daemon.hypervisor import domain as module
 from nova_hyper.daemon.hypervisor.domain import (
-    MAX_DEVICES,
     Disk,
     Domain,
+    max_devices,
     name_of,
     pod_id_of,
     to_xml,
 )
-from nova_hyper.spec.nic import Nic, NicKind
+from nova_hyper.spec.nic import PLACED, Nic, NicKind, pci_address
 from tests.unit.daemon.fakes import POD_ID
 
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
@@ -60,7 +60,7 @@ SHAPES = {
     "nics": dataclasses.replace(PLAIN, nics=(OVS, BRIDGE, TAP)),
     "disks": dataclasses.replace(PLAIN, disks=(*layers(5), UPPER)),
     "many disks": dataclasses.replace(PLAIN, disks=layers(60), nics=(OVS,)),
-    "all that fits": dataclasses.replace(PLAIN, disks=layers(MAX_DEVICES - 1), nics=(TAP,)),
+    "all that fits": dataclasses.replace(PLAIN, disks=layers(max_devices(1) - 1), nics=(TAP,)),
 }
 
 
@@ -298,7 +298,23 @@ def test_few_devices_do_not_share_slots():
 def test_a_nics_place_does_not_depend_on_the_number_of_layers():
     few = xml(disks=layers(1), nics=(OVS, TAP)).findall("devices/interface/address")
     more = xml(disks=layers(20), nics=(OVS, TAP)).findall("devices/interface/address")
+    most = xml(disks=layers(200), nics=(OVS, TAP)).findall("devices/interface/address")
     assert [dict(a.attrib) for a in few] == [dict(a.attrib) for a in more]
+    assert [dict(a.attrib) for a in few] == [dict(a.attrib) for a in most]
+
+
+@pytest.mark.parametrize("disks", [0, 3, 90])
+def test_nics_are_where_users_are_told(disks):
+    nics = tuple(dataclasses.replace(OVS, mac=f"52:54:00:00:00:{n:02x}") for n in range(20))
+    found = [
+        f"{int(a.get('domain'), 16):04x}:{int(a.get('bus'), 16):02x}:"
+        f"{int(a.get('slot'), 16):02x}.{int(a.get('function'), 16)}"
+        for a in xml(disks=layers(disks), nics=nics).findall("devices/interface/address")
+    ]
+    assert found[:PLACED] == [pci_address(n) for n in range(PLACED)]
+    assert pci_address(PLACED) is None
+    everything = places(dataclasses.replace(PLAIN, disks=layers(disks), nics=nics))
+    assert len(set(everything)) == len(everything) == disks + 20 + 2
 
 
 def test_too_many_devices_are_an_error():

@@ -30,6 +30,7 @@ NEEDS = [
     (one(probes=Probes(liveness=Probe(exec=ExecCheck(("x",))))), "supervise", "probes"),
     (one(resources=Resources(pids=1)), "resources", "limits of containers"),
     (one(security=Security(read_only_root=True)), "security", "security contexts"),
+    ({"config_drive": True}, "setup", "config drives"),
     (one(stdin=True), "streams", "standard input"),
     (one(tty=True), "streams", "terminals"),
 ]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from nova_hyper.daemon.hypervisor.domain import MAX_DEVICES
+from nova_hyper.daemon.hypervisor.domain import max_devices
 from nova_hyper.daemon.pods import launch
 from nova_hyper.spec.container import Container, Security
 from nova_hyper.spec.errors import ImageUnsuitable, InvalidRequest
@@ -47,9 +47,9 @@ def test_without_a_disk_the_images_size_does_not_matter():
 
 def test_more_devices_than_a_micro_vm_has_room_for_are_refused():
     nic = Nic("52:54:00:00:00:01", NicKind.BRIDGE, bridge="br0")
-    fits = layered([f"l{i}" for i in range(MAX_DEVICES - 2)])
+    fits = layered([f"l{i}" for i in range(max_devices(1) - 2)])
     launch.check_devices(spec(root_gib=1, nics=(nic,)), [fits])
-    too_many = layered([f"l{i}" for i in range(MAX_DEVICES - 1)])
+    too_many = layered([f"l{i}" for i in range(max_devices(1) - 1)])
     with pytest.raises(ImageUnsuitable, match="images with fewer layers"):
         launch.check_devices(spec(root_gib=1, nics=(nic,)), [too_many])
 
