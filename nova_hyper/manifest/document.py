@@ -171,5 +171,5 @@ def _text(text: str) -> str:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
         raise yaml.YAMLError(
-            f"the text {ascii(text[:60])} has half of a character (a lone surrogate)"
+            f"the text {text[:60]!a} has half of a character (a lone surrogate)"
         ) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nova_hyper.manifest.problems import Problems
@@ -12,13 +12,20 @@ from nova_hyper.spec.probe import ExecCheck, HttpCheck, HttpHeader, Probe, Probe
 _CHECKS = ("exec", "tcpSocket", "httpGet")
 _MAX_PORT = 65535
 
+Words = Callable[[str, Sequence[str]], tuple[str, ...]]
+"""Expands the variables in the words at a path below the container."""
+
 
 def probes(
-    container: Mapping[str, Any], ports: tuple[Port, ...], path: str, problems: Problems
+    container: Mapping[str, Any],
+    ports: tuple[Port, ...],
+    words: Words,
+    path: str,
+    problems: Problems,
 ) -> Probes:
     """Return the probes of a container that listens on *ports*."""
     found = {
-        kind: _probe(container[key], ports, f"{path}.{key}", problems)
+        kind: _probe(_expanded(container[key], key, words), ports, f"{path}.{key}", problems)
         for kind, key in (
             ("startup", "startupProbe"),
             ("liveness", "livenessProbe"),
@@ -30,6 +37,14 @@ def probes(
         if kind in found and found[kind].successes != 1:
             problems.add(f"{path}.{kind}Probe.successThreshold", "can only be 1")
     return Probes(**found)
+
+
+def _expanded(probe: Mapping[str, Any], key: str, words: Words) -> Mapping[str, Any]:
+    """Return *probe* with the variables in its command, as kubelet expands them."""
+    if "exec" not in probe:
+        return probe
+    command = words(f"{key}.exec.command", probe["exec"]["command"])
+    return {**probe, "exec": {"command": command}}
 
 
 def _probe(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from nova_hyper.manifest.pod import parse
@@ -354,6 +356,22 @@ def test_variables_of_variables_are_refused_before_they_grow_without_end():
     assert found == (
         "spec.containers[0].env[1].value expands to more than 131072 characters",
         "spec.containers[0].args[0] expands to more than 131072 characters",
+    )
+
+
+def test_many_references_to_a_long_variable_do_not_take_the_memory_of_all():
+    env = [{"name": "LONG", "value": "x" * 100_000}]
+    env += [{"name": f"V{i}", "value": "$(LONG)"} for i in range(1500)]
+    document = text(container(env=env, args=["$(LONG)"] * 1500))
+    tracemalloc.start()
+    with pytest.raises(ManifestInvalid) as caught:
+        parse(document)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 1024**2
+    assert caught.value.problems[0] == (
+        "spec.containers[0].env[5].value expands, with what is before it, to more than 524288 "
+        "characters"
     )
 
 
