@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ def _tcp(
     check: Mapping[str, Any], ports: tuple[Port, ...], path: str, problems: Problems
 ) -> TcpCheck:
     port = _port(check["port"], ports, f"{path}.tcpSocket.port", problems)
-    return TcpCheck(port, check.get("host"))
+    return TcpCheck(port, _host(check, f"{path}.tcpSocket.host", problems))
 
 
 def _http(
@@ -79,9 +80,22 @@ def _http(
     return HttpCheck(
         port=_port(check["port"], ports, f"{path}.httpGet.port", problems),
         path=target if target.startswith("/") else f"/{target}",
-        host=check.get("host"),
+        host=_host(check, f"{path}.httpGet.host", problems),
         headers=tuple(HttpHeader(h["name"], h["value"]) for h in check.get("httpHeaders", ())),
     )
+
+
+def _host(check: Mapping[str, Any], path: str, problems: Problems) -> str | None:
+    host: str | None = check.get("host")
+    if host in (None, "localhost"):
+        return host
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        problems.add(
+            path, f"is {host!r}, but must be an IP address or localhost: a probe asks no DNS"
+        )
+    return host
 
 
 def _port(port: int | str, ports: tuple[Port, ...], path: str, problems: Problems) -> int:

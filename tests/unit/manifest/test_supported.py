@@ -181,14 +181,14 @@ def test_a_container_has_the_security_context_of_its_pod_under_its_own():
     [
         ({"exec": {"command": ["a"]}}, Probe(exec=ExecCheck(("a",)))),
         ({"tcpSocket": {"port": 80}}, Probe(tcp=TcpCheck(80))),
-        ({"tcpSocket": {"port": "http", "host": "h"}}, Probe(tcp=TcpCheck(8080, "h"))),
+        ({"tcpSocket": {"port": "http", "host": "::1"}}, Probe(tcp=TcpCheck(8080, "::1"))),
         ({"tcpSocket": {"port": "81"}}, Probe(tcp=TcpCheck(81))),
         (
             {
                 "httpGet": {
                     "port": "http",
                     "path": "healthz",
-                    "host": "h",
+                    "host": "localhost",
                     "scheme": "HTTP",
                     "httpHeaders": [{"name": "X", "value": "y"}],
                 },
@@ -199,7 +199,7 @@ def test_a_container_has_the_security_context_of_its_pod_under_its_own():
                 "failureThreshold": 5,
             },
             Probe(
-                http=HttpCheck(8080, "/healthz", "h", (HttpHeader("X", "y"),)),
+                http=HttpCheck(8080, "/healthz", "localhost", (HttpHeader("X", "y"),)),
                 delay_s=1,
                 period_s=2,
                 timeout_s=3,
