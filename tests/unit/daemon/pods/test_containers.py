@@ -122,6 +122,13 @@ def test_the_healthcheck_of_an_image_is_a_probe_that_only_marks(check, expected)
         assert (*found, health["failures"]) == expected
 
 
+def test_a_healthcheck_that_hardly_ever_runs_keeps_no_image_from_running():
+    check = Healthcheck(("CMD", "x"), 1e9, 1e9, 1e9, 2**62)
+    health = create(spec(), [with_config(healthcheck=check)])["probes"]["health"]
+    assert {health[key] for key in ("delay_ms", "period_ms", "timeout_ms")} == {86_400_000}
+    assert health["failures"] == 100_000
+
+
 def test_an_init_container_has_no_healthcheck():
     checked = with_config(healthcheck=Healthcheck(("CMD", "x")))
     made = spec(init_containers=(Container("first", "web:1"),))
