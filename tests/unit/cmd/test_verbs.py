@@ -194,7 +194,7 @@ def test_times_are_of_rfc_3339_or_seconds():
     assert moment("1767225600.25") == 1767225600.25
 
 
-@pytest.mark.parametrize("value", ["soon", "", "10", "5x", "-1m"])
+@pytest.mark.parametrize("value", ["soon", "", "10", "5x", "-1m", "9" * 400 + "d"])
 @pytest.mark.parametrize("verb", ["logs", "events"])
 def test_what_is_no_time_is_misuse(ctl, pod, verb, value):
     expected = 0 if value == "10" else 2
