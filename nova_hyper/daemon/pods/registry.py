@@ -19,7 +19,8 @@ class Entry:
     Whoever changes ``pod`` or ``session`` holds ``lock``; reading ``pod`` needs
     no lock, because it is replaced as a whole.  ``noticed`` is True while
     something has happened to the guest that nobody has looked at yet, and
-    ``doomed`` once somebody waits for the lock to remove the pod.
+    ``doomed`` once somebody waits for the lock to remove the pod; ``stopping`` is
+    True while whoever has the lock waits for containers to end.
     """
 
     def __init__(self, pod: Pod) -> None:
@@ -30,6 +31,7 @@ class Entry:
         self.pace = Pace()
         self.noticed = False
         self.doomed = False
+        self.stopping = False
         self.gone = False
 
     @property
