@@ -20,7 +20,8 @@ class Entry:
     no lock, because it is replaced as a whole.  ``noticed`` is True while
     something has happened to the guest that nobody has looked at yet, and
     ``doomed`` once somebody waits for the lock to remove the pod; ``stopping`` is
-    True while whoever has the lock waits for containers to end.
+    True while whoever has the lock waits for containers to end.  ``slow`` is
+    True once a look at the guest took long.
     """
 
     def __init__(self, pod: Pod) -> None:
@@ -32,6 +33,7 @@ class Entry:
         self.noticed = False
         self.doomed = False
         self.stopping = False
+        self.slow = False
         self.gone = False
 
     @property
