@@ -99,7 +99,7 @@ class Core:
         self.commits = Commits(self.pods, self.sessions, self.sandboxes, self.images)
         for pod in self.repository.load():
             self.registry.add(pod)
-        self.images.retain({entry.id for entry in self.registry})
+        self.images.retain(self.repository.ids())
 
     def restarted(self) -> Core:
         self.monitor.stop()
