@@ -279,3 +279,12 @@ def test_volumes_of_two_containers_of_one_image_are_different_ones():
 def test_an_image_cannot_declare_volumes_without_end():
     declared = with_config(volumes=tuple(f"/v{i}" for i in range(1000)))
     assert len(mounts.of_image(Container("main", "web:1"), declared, 0)) == 64
+
+
+def test_volumes_of_an_image_leave_room_for_those_of_the_pod():
+    declared = with_config(volumes=tuple(f"/v{i}" for i in range(1000)))
+    own = tuple(Mount("v", f"/own{i}") for i in range(10))
+    made = spec(containers=(Container("main", "web:1", mounts=own),), volumes=(Volume("v"),))
+    mounted = create(made, [declared])["mounts"]
+    assert len(mounted) == 64
+    assert {m["path"] for m in mounted} >= {m.path for m in own}
