@@ -36,6 +36,7 @@ LOG = logging.getLogger(__name__)
 _WORKERS = 4
 _SLOW_WORKERS = 4
 _LONG_S = 3.0
+_SLOW_PAUSE_S = 0.25
 _STATUS_S = 10.0
 _AGAIN_S = 30.0
 _FINISH_S = 5.0
@@ -53,8 +54,10 @@ _CRASHED = (
 class Monitor:
     """Looks at pods when something happened to them, in a few threads of its own.
 
-    A guest decides how long a look takes, up to half a minute: one that was slow
-    once has other threads from then on, so that it holds up only its like.
+    A guest decides how long a look takes, up to half a minute, and how often
+    there is news, each of which is a record written to the disk: one that was slow
+    once, or has had too much to say, has other threads from then on, which take
+    their time, so that it holds up only its like.
     """
 
     def __init__(
@@ -139,6 +142,8 @@ class Monitor:
         while (entry := noticed.get()) is not None:
             if entry.noticed:
                 self._attend(entry)
+            if noticed is self._slow:
+                self._stopped.wait(_SLOW_PAUSE_S)
 
     def _repeat(self, slow: bool) -> None:
         while not self._stopped.wait(_AGAIN_S):
@@ -195,7 +200,8 @@ class Monitor:
             if not entry.gone:
                 self.look(entry)
         finally:
-            if time.monotonic() - begun > _LONG_S:
+            ended = time.monotonic()
+            if not entry.looks.take(ended) or ended - begun > _LONG_S:
                 entry.slow = True
             entry.lock.release()
             self._released(entry)

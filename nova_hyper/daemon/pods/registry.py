@@ -21,7 +21,7 @@ class Entry:
     something has happened to the guest that nobody has looked at yet, and
     ``doomed`` once somebody waits for the lock to remove the pod; ``stopping`` is
     True while whoever has the lock waits for containers to end.  ``slow`` is
-    True once a look at the guest took long.
+    True once a look at the guest took long, or there were more than ``looks`` allows.
     """
 
     def __init__(self, pod: Pod) -> None:
@@ -33,6 +33,7 @@ class Entry:
         self.noticed = False
         self.doomed = False
         self.stopping = False
+        self.looks = Pace()
         self.slow = False
         self.gone = False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -129,6 +130,18 @@ def test_guests_that_answer_slowly_do_not_hold_up_the_others(core, monkeypatch):
     finally:
         go.set()
         core.monitor.stop()
+
+
+def test_a_guest_that_always_has_news_does_not_keep_the_daemon_busy(watched):
+    """Each look may write the record through to the disk."""
+    run(watched)
+    session, agent = watched.session(), watched.agent()
+    asked = len(agent.asked)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        session.on_event(OUTPUT)
+        time.sleep(0.0005)
+    assert len(agent.asked) - asked < 80
 
 
 def test_a_silent_agent_is_told_of_and_found_again(core):
