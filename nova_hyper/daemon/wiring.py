@@ -180,7 +180,8 @@ class Daemon:
         for pod in repository.load():
             self._registry.add(pod)
         self._images.owner_name = self._registry.name_of
-        self._images.retain({entry.id for entry in self._registry})
+        # Also what pods need that are left alone: another version may read their records.
+        self._images.retain(repository.ids())
         self._images.collect()
         sessions = Sessions(self._registry, repository, sandboxes, self._pods)
         self._consoles = Consoles(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nova_hyper.manifest import environment, quantity, reference, volumes
 from nova_hyper.manifest import probes as probing
 from nova_hyper.manifest import security as securing
-from nova_hyper.manifest.expansion import expand
+from nova_hyper.manifest.expansion import Expansion
 from nova_hyper.manifest.objects import Objects
 from nova_hyper.manifest.problems import Problems
 from nova_hyper.manifest.reference import ImageReference
@@ -54,15 +54,25 @@ def part(
     container: Mapping[str, Any], around: Surroundings, path: str, problems: Problems
 ) -> Part:
     """Return what the *container* at *path* is, saying what is wrong with it."""
-    variables = environment.variables(container, around.metadata, around.objects, path, problems)
+    expansion = Expansion()
+    variables = environment.variables(
+        container, around.metadata, around.objects, expansion, path, problems
+    )
     ports = _ports(container, path, problems)
     resources, requests = _resources(container.get("resources", {}), path, problems)
     own = container.get("securityContext", {})
     command = container.get("command")
-    args = container.get("args")
+    # An empty list is as good as none, as in Kubernetes: the image's Cmd stays.
+    args = container.get("args") or None
 
-    def words(key: str, given: list[str]) -> tuple[str, ...]:
-        return _expanded(given, variables, f"{path}.{key}", problems)
+    def words(key: str, given: Sequence[str]) -> tuple[str, ...]:
+        found = []
+        for index, word in enumerate(given):
+            try:
+                found.append(expansion.expand(word, variables))
+            except ValueError as exc:
+                problems.add(f"{path}.{key}[{index}]", str(exc))
+        return tuple(found)
 
     made = Container(
         name=container["name"],
@@ -75,7 +85,7 @@ def part(
         resources=resources,
         mounts=volumes.mounts(container, around.volumes, path, problems),
         security=securing.security(around.security, own, f"{path}.securityContext", problems),
-        probes=probing.probes(container, ports, path, problems),
+        probes=probing.probes(container, ports, words, path, problems),
         ports=ports,
         stdin=container.get("stdin", False),
         tty=container.get("tty", False),
@@ -85,18 +95,6 @@ def part(
         container.get("image", ""), container.get("imagePullPolicy"), f"{path}.image"
     )
     return Part(made, image, requests, path)
-
-
-def _expanded(
-    words: list[str], variables: Mapping[str, str], path: str, problems: Problems
-) -> tuple[str, ...]:
-    found = []
-    for index, word in enumerate(words):
-        try:
-            found.append(expand(word, variables))
-        except ValueError as exc:
-            problems.add(f"{path}[{index}]", str(exc))
-    return tuple(found)
 
 
 def _check_length(made: Container, path: str, problems: Problems) -> None:

@@ -13,16 +13,22 @@ MAX_BYTES = 256 * 1024
 """A larger text is no manifest: Nova's user data has at most 48 KiB, etcd's objects 1.5 MiB."""
 _MAX_DOCUMENTS = 64
 _MAX_DEPTH = 32
+_MAX_NUMBER = 64
+_WHOLE = 2**63
 # Where user data are for somebody else: cloud-init's formats, and scripts.
 _FOREIGN = re.compile(r"#!|#cloud-|#include|#part-handler|#upstart-job|##\s*template:")
 _KIND = re.compile(r"""^(?:kind|"kind"|'kind')\s*:\s*["']?Pod["']?\s*(?:#.*)?$""", re.MULTILINE)
 _VERSION = re.compile(r"""^(?:apiVersion|"apiVersion"|'apiVersion')\s*:""", re.MULTILINE)
+_TEXT = "tag:yaml.org,2002:str"
 _TAGS = {f"tag:yaml.org,2002:{t}" for t in ("map", "seq", "str", "int", "float", "bool", "null")}
 _JSON_KIND = re.compile(r'"kind"\s*:\s*"Pod"')
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases (a few bytes of them can mean gigabytes) and without dates."""
+    """YAML without aliases (a few bytes of them can mean gigabytes) and without dates.
+
+    Numbers are JSON's, which Kubernetes makes of them first: 1e3 is a whole one.
+    """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -40,7 +46,22 @@ class _Loader(yaml.SafeLoader):
         if node is not None and node.tag not in _TAGS:
             line = node.start_mark.line + 1
             raise yaml.YAMLError(f"line {line}: the tag {node.tag[:60]!r} is not supported")
+        if isinstance(node, yaml.ScalarNode) and node.tag != _TEXT:
+            self._check_scalar(node)
         return node
+
+    def _check_scalar(self, node: yaml.ScalarNode) -> None:
+        line = node.start_mark.line + 1
+        if len(node.value) > _MAX_NUMBER:
+            raise yaml.YAMLError(f"line {line}: a number has more than {_MAX_NUMBER} digits")
+        # With a tag of its own it may be anything.
+        if self.resolve(yaml.ScalarNode, node.value, (True, False)) != node.tag:  # type: ignore[no-untyped-call]
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.YAMLError(f"line {line}: {node.value!r} is not of the type !!{kind}")
+
+    def construct_number(self, node: Any) -> int | float:
+        value = float(self.construct_yaml_float(node))
+        return int(value) if value.is_integer() and abs(value) < _WHOLE else value
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
@@ -56,7 +77,7 @@ class _Loader(yaml.SafeLoader):
 
 
 # Kubernetes reads 2001-01-01 and 12:30:00 as text: its numbers are those of JSON. Values that
-# YAML 1.1 alone takes for numbers (0o17, 1_000, 1:30) are text as well.
+# YAML 1.1 alone takes for numbers (1_000, 1:30) are text as well; 0o17 is octal as 017 is.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, regex) for tag, regex in resolvers if tag in _TAGS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -64,7 +85,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:int",
-    re.compile(r"^[-+]?(?:0[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9]*)$"),
+    re.compile(r"^[-+]?(?:0o?[0-7]+|0x[0-9a-fA-F]+|0|[1-9][0-9]*)$"),
     list("+-0123456789"),
 )
 _Loader.add_implicit_resolver(
@@ -72,6 +93,7 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
     list("+-.0123456789"),
 )
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
 def is_pod(data: bytes) -> bool:
@@ -128,7 +150,26 @@ def load(data: bytes) -> list[dict[str, Any]]:
 
 def _present(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _present(item) for key, item in value.items() if item is not None}
+        return {_text(key): _present(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
         return [_present(item) for item in value]
-    return value
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(text: str) -> str:
+    """Return *text* with the halves of a character that JSON escapes (U+D83D, U+DE00) as one.
+
+    :raises yaml.YAMLError: when there is a half without the other.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        pass
+    else:
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise yaml.YAMLError(
+            f"the text {text[:60]!a} has half of a character (a lone surrogate)"
+        ) from None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from nova_hyper.manifest.expansion import expand
+from nova_hyper.manifest.expansion import Expansion
 from nova_hyper.manifest.objects import CONFIG_MAP, SECRET, Objects
 from nova_hyper.manifest.problems import Problems
 
@@ -18,6 +18,7 @@ def variables(
     container: Mapping[str, Any],
     metadata: Mapping[str, Any],
     objects: Objects,
+    expansion: Expansion,
     path: str,
     problems: Problems,
 ) -> dict[str, str]:
@@ -30,7 +31,7 @@ def variables(
         name = variable["name"]
         if "valueFrom" not in variable:
             try:
-                found[name] = expand(variable.get("value", ""), found)
+                found[name] = expansion.expand(variable.get("value", ""), found)
             except ValueError as exc:
                 problems.add(f"{where}.value", str(exc))
                 found[name] = ""

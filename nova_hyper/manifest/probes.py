@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nova_hyper.manifest.problems import Problems
@@ -12,13 +13,20 @@ from nova_hyper.spec.probe import ExecCheck, HttpCheck, HttpHeader, Probe, Probe
 _CHECKS = ("exec", "tcpSocket", "httpGet")
 _MAX_PORT = 65535
 
+Words = Callable[[str, Sequence[str]], tuple[str, ...]]
+"""Expands the variables in the words at a path below the container."""
+
 
 def probes(
-    container: Mapping[str, Any], ports: tuple[Port, ...], path: str, problems: Problems
+    container: Mapping[str, Any],
+    ports: tuple[Port, ...],
+    words: Words,
+    path: str,
+    problems: Problems,
 ) -> Probes:
     """Return the probes of a container that listens on *ports*."""
     found = {
-        kind: _probe(container[key], ports, f"{path}.{key}", problems)
+        kind: _probe(_expanded(container[key], key, words), ports, f"{path}.{key}", problems)
         for kind, key in (
             ("startup", "startupProbe"),
             ("liveness", "livenessProbe"),
@@ -30,6 +38,14 @@ def probes(
         if kind in found and found[kind].successes != 1:
             problems.add(f"{path}.{kind}Probe.successThreshold", "can only be 1")
     return Probes(**found)
+
+
+def _expanded(probe: Mapping[str, Any], key: str, words: Words) -> Mapping[str, Any]:
+    """Return *probe* with the variables in its command, as kubelet expands them."""
+    if "exec" not in probe:
+        return probe
+    command = words(f"{key}.exec.command", probe["exec"]["command"])
+    return {**probe, "exec": {"command": command}}
 
 
 def _probe(
@@ -54,7 +70,7 @@ def _tcp(
     check: Mapping[str, Any], ports: tuple[Port, ...], path: str, problems: Problems
 ) -> TcpCheck:
     port = _port(check["port"], ports, f"{path}.tcpSocket.port", problems)
-    return TcpCheck(port, check.get("host"))
+    return TcpCheck(port, _host(check, f"{path}.tcpSocket.host", problems))
 
 
 def _http(
@@ -64,9 +80,22 @@ def _http(
     return HttpCheck(
         port=_port(check["port"], ports, f"{path}.httpGet.port", problems),
         path=target if target.startswith("/") else f"/{target}",
-        host=check.get("host"),
+        host=_host(check, f"{path}.httpGet.host", problems),
         headers=tuple(HttpHeader(h["name"], h["value"]) for h in check.get("httpHeaders", ())),
     )
+
+
+def _host(check: Mapping[str, Any], path: str, problems: Problems) -> str | None:
+    host: str | None = check.get("host")
+    if host in (None, "localhost"):
+        return host
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        problems.add(
+            path, f"is {host!r}, but must be an IP address or localhost: a probe asks no DNS"
+        )
+    return host
 
 
 def _port(port: int | str, ports: tuple[Port, ...], path: str, problems: Problems) -> int:

@@ -91,7 +91,7 @@ def _filled(
         (item["key"], posixpath.normpath(item["path"]), item.get("mode", default), index)
         for index, item in enumerate(source.get("items", ()))
     ]
-    if "items" not in source:
+    if not source.get("items"):  # an empty list is as good as none, as in Kubernetes
         wanted = [(key, key, default, 0) for key in data]
     files: dict[str, VolumeFile] = {}
     for key, target, mode, index in wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,8 @@ _POWER_STATES = {
 # A port of a stopped pod is down, and is reported when the pod has its tap again.  Whoever starts
 # a pod wants it to run even with its L2 agent dead, so this is the most that a start waits.
 _RESTART_WIRING_SECONDS = 15.0
+# The default of [libvirt] wait_soft_reboot_seconds: a manifest may ask for a day of grace.
+_REBOOT_GRACE_SECONDS = 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,7 +258,7 @@ class Lifecycle:
             self._hyperd.start_pod(instance.uuid)
 
     def reboot(self, instance: Any, network_info: Any, soft: bool) -> None:
-        """Stop (*soft*: with the image's stop signal and hyperd's grace) and start again.
+        """Stop (*soft*: with the image's stop signal and the pod's grace) and start again.
 
         Nothing is waited for: an agent that sees the tap go and come at once
         reports no change.  ``LibvirtDriver._hard_reboot`` does not wait either.
@@ -263,9 +266,15 @@ class Lifecycle:
         :raises InstanceRebootFailure: with hyperd's reason.
         """
         with errors.operating(instance, nova_exception.InstanceRebootFailure):
-            self._hyperd.stop_pod(instance.uuid, force=not soft)
+            grace = self._soft_grace(instance) if soft else None
+            self._hyperd.stop_pod(instance.uuid, grace_s=grace, force=not soft)
             self._boot(instance, network_info)
             self._hyperd.start_pod(instance.uuid)
+
+    def _soft_grace(self, instance: Any) -> int | None:
+        """Return the pod's own grace, as far as a reboot waits; None is hyperd's."""
+        own = self._hyperd.pod(instance.uuid).spec.termination_grace_s
+        return None if own is None else math.ceil(min(own, _REBOOT_GRACE_SECONDS))
 
     def _runs(self, instance: Any, network_info: Any) -> bool:
         """Return whether the instance runs, having let one that stands still go on."""

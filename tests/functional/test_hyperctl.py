@@ -348,6 +348,10 @@ def test_a_directory_goes_in_and_comes_out(hyperd, web, tmp_path):
 
     hyperd.ctl("cp", "web:/etc/hostname", str(tmp_path / "name"))
     assert (tmp_path / "name").read_text() == "web\n"
+    # The content alone, as with cp; the guest calls the directory "etc".
+    (tmp_path / "content").mkdir()
+    hyperd.ctl("cp", "web:/etc/.", str(tmp_path / "content"), check=False)
+    assert (tmp_path / "content/hostname").read_text() == "web\n"
     gone = hyperd.ctl("cp", "web:/no/such", str(tmp_path), check=False)
     assert gone.returncode == 1
     assert gone.stderr.count("\n") == 1

@@ -80,7 +80,7 @@ def _out(client: HyperClient, pod: str, path: str, container: str | None, target
         if target.endswith("/") and not place.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "there is no such directory", target)
         with tarfile.open(fileobj=cast(Any, body), mode="r|") as tar:
-            untar.extract(tar, place, tell)
+            untar.extract(tar, place, _name(path), tell)
         # What failed in the middle is told at the very end.
         while body.read(_PIECE):
             pass
@@ -89,6 +89,12 @@ def _out(client: HyperClient, pod: str, path: str, container: str | None, target
     finally:
         body.close()
     return 1 if left_out else 0
+
+
+def _name(path: str) -> str:
+    """Return what a copy of *path* is called, nothing where its content alone is meant."""
+    name = os.path.basename(path.rstrip("/"))
+    return "" if name in (".", "..") else name
 
 
 def _in(client: HyperClient, source: str, pod: str, path: str, container: str | None) -> int:

@@ -32,7 +32,7 @@ def add(parser: verbs.Verbs[argparse.ArgumentParser]) -> None:
     )
     run.add_argument("-i", "--interactive", action="store_true", help="send our standard input")
     run.add_argument("-t", "--tty", action="store_true", help="give it a terminal")
-    run.add_argument("-e", "--env", action="append", default=[], metavar="KEY=VALUE")
+    run.add_argument("-e", "--env", action="append", default=[], metavar="KEY[=VALUE]")
     run.add_argument("-u", "--user", help="user[:group], names or numbers of the image")
     run.add_argument("-w", "--workdir", metavar="DIRECTORY")
     verbs.add_container(run)
@@ -65,7 +65,7 @@ def _exec(client: HyperClient, args: argparse.Namespace) -> int:
             args.pod,
             argv,
             container=args.container,
-            env=[*_environment(args.tty), *args.env],
+            env=[*_environment(args.tty), *verbs.environment(args.env)],
             user=args.user,
             working_dir=args.workdir,
             terminal=terminal.size() if args.tty else None,

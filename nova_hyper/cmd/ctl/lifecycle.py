@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 
@@ -119,12 +120,21 @@ def _start(client: HyperClient, args: argparse.Namespace) -> int:
 
 def _stop(client: HyperClient, args: argparse.Namespace) -> int:
     refs = _asked(client, args, (PodState.READY, PodState.RUNNING, PodState.PAUSED))
-    return verbs.each(refs, lambda ref: client.stop_pod(ref, args.time, args.force), args)
+    return verbs.each(refs, lambda ref: _stop_one(client, ref, args), args)
+
+
+def _stop_one(client: HyperClient, ref: str, args: argparse.Namespace) -> Pod:
+    grace_s = args.time
+    if grace_s is None and not args.force:
+        # Said, so that the answer is waited for as long as that may take.
+        own = client.pod(ref).spec.termination_grace_s
+        grace_s = None if own is None else math.ceil(own)
+    return client.stop_pod(ref, grace_s, args.force)
 
 
 def _restart(client: HyperClient, args: argparse.Namespace) -> int:
     def restart(ref: str) -> Pod:
-        client.stop_pod(ref, args.time, args.force)
+        _stop_one(client, ref, args)
         return client.start_pod(ref)
 
     return verbs.each(_asked(client, args, (PodState.READY, PodState.RUNNING)), restart, args)

@@ -57,19 +57,18 @@ def moment(text: str) -> float:
 
     :raises argparse.ArgumentTypeError: when it is none of them.
     """
-    if re.fullmatch(r"(\d+[dhms])+", text):
-        parts = re.findall(r"(\d+)([dhms])", text)
-        return time.time() - sum(int(number) * _UNITS[unit] for number, unit in parts)
     try:
+        if re.fullmatch(r"(\d+[dhms])+", text):
+            parts = re.findall(r"(\d+)([dhms])", text)
+            return time.time() - sum(int(number) * _UNITS[unit] for number, unit in parts)
         if re.fullmatch(r"\d+(\.\d+)?", text):
             return float(text)
-        at = datetime.datetime.fromisoformat(text)
-    except ValueError:
+        # Without an offset it is the time on this host's clock.
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a duration (10m) nor a time (2026-11-20T12:00:00Z)"
         ) from None
-    # Without an offset it is the time on this host's clock.
-    return at.timestamp()
 
 
 def _count(text: str) -> int:

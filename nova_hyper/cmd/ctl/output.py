@@ -32,8 +32,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     drawn.left_padding_width = 0
     drawn.right_padding_width = 3
     for row in rows:
-        drawn.add_row(["" if cell is None else str(cell) for cell in row])
+        drawn.add_row(["" if cell is None else _printable(str(cell)) for cell in row])
     print("\n".join(line.rstrip() for line in drawn.get_string().splitlines()))
+
+
+def _printable(text: str) -> str:
+    """Return *text*, which may be an image's or a guest's, without what steers a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def progress(message: str) -> None:

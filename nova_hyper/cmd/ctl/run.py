@@ -57,7 +57,7 @@ def add(parser: verbs.Verbs[argparse.ArgumentParser]) -> None:
     run.add_argument("-i", "--interactive", action="store_true", help="send our standard input")
     run.add_argument("-t", "--tty", action="store_true", help="give it a terminal")
     run.add_argument("-d", "--detach", action="store_true", help="print the id and return")
-    run.add_argument("--rm", action="store_true", help="remove the pod when it ends")
+    run.add_argument("--rm", action="store_true", help="remove the pod when it ends; not with -d")
     run.add_argument(
         "--dry-run", action="store_true", help="print the pod's specification and make nothing"
     )
@@ -66,7 +66,7 @@ def add(parser: verbs.Verbs[argparse.ArgumentParser]) -> None:
     )
     run.add_argument("-c", "--vcpus", type=int, help="default: 1, or what a manifest needs")
     run.add_argument("--root", type=int, default=0, metavar="GIB", help="0: in memory")
-    run.add_argument("-e", "--env", action="append", default=[], metavar="KEY=VALUE")
+    run.add_argument("-e", "--env", action="append", default=[], metavar="KEY[=VALUE]")
     run.add_argument("--entrypoint", help="replaces the image's Entrypoint")
     run.add_argument("-u", "--user", help="user[:group], names or numbers of the image")
     run.add_argument("-w", "--workdir")
@@ -86,6 +86,8 @@ def add(parser: verbs.Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _run(client: HyperClient, args: argparse.Namespace) -> int:
+    if args.rm and args.detach:
+        args.misused("--rm is done by hyperctl itself, so it cannot be given with -d")
     file = manifests.find(args.image)
     spec = _of_image(client, args) if file is None else _of_manifest(client, args, file)
     if args.dry_run:
@@ -143,7 +145,7 @@ def _of_image(client: HyperClient, args: argparse.Namespace) -> PodSpec:
         image=name,
         command=None if args.entrypoint is None else (args.entrypoint,),
         args=tuple(args.args) or None,
-        env=(*(("TERM=xterm",) if args.tty else ()), *args.env),
+        env=(*(("TERM=xterm",) if args.tty else ()), *verbs.environment(args.env)),
         user=args.user,
         working_dir=args.workdir,
         stdin=args.interactive,

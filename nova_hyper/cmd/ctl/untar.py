@@ -22,14 +22,14 @@ _DEPTH = 512
 _NAMELESS = "content"
 
 
-def extract(tar: tarfile.TarFile, target: Path, told: Callable[[str], None]) -> None:
-    """Put the one tree in *tar* at *target*, or below it when that is a directory.
+def extract(tar: tarfile.TarFile, target: Path, name: str, told: Callable[[str], None]) -> None:
+    """Put the one tree in *tar* at *target*, or below it as *name* when that is a directory.
 
     What *tar* has and may not be made here is named to *told* and left out:
     devices, names and links that lead outside.  Directories that exist are
-    merged, other files replaced.  Links are not followed.  A tree whose name is
-    ``.`` (of ``POD:/`` or ``POD:/etc/.``) has none of its own: its content goes
-    to *target* itself.
+    merged, other files replaced.  Links are not followed.  An empty *name* (of
+    ``POD:/`` or ``POD:/etc/.``) has its content go to *target* itself.  How the guest
+    calls the tree does not matter: it might call it ``.bashrc``.
 
     :raises HyperError: when there is nothing in it.
     :raises OSError: when something cannot be written; nothing has changed at *target* then.
@@ -45,8 +45,7 @@ def extract(tar: tarfile.TarFile, target: Path, told: Callable[[str], None]) -> 
             if tree.left_out:
                 return
             raise HyperError("there is nothing to copy")
-        inside = target.is_dir() and not tree.nameless
-        _merge(scratch / base, target / base if inside else target)
+        _merge(scratch / base, target / name if target.is_dir() else target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -58,7 +57,7 @@ class _Tree:
         self._root = root
         self._told = told
         self._base: str | None = None
-        self.nameless = False
+        self._nameless = False
         self.left_out = False
         self._links: list[tuple[Path, str]] = []
         self._directories: list[tuple[Path, tarfile.TarInfo]] = []
@@ -101,8 +100,8 @@ class _Tree:
         """Return the place of a member, which is below the first one's, None for elsewhere."""
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if self._base is None:
-            self.nameless = not parts
-        if self.nameless:
+            self._nameless = not parts
+        if self._nameless:
             parts.insert(0, _NAMELESS)
         if not parts or ".." in parts or "\0" in name or len(parts) > _DEPTH:
             return None

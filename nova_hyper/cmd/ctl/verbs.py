@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterable, Sequence
 
 from nova_hyper.client import HyperClient
@@ -118,3 +119,14 @@ def each(
     if args.output != "table":
         output.show(done, args.output)
     return failed
+
+
+def environment(given: Iterable[str]) -> list[str]:
+    """Return the variables of ``-e``: a name alone is our own variable, where we have it."""
+    found = []
+    for item in given:
+        if "=" in item:
+            found.append(item)
+        elif item in os.environ:
+            found.append(f"{item}={os.environ[item]}")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import ipaddress
 import os
 import re
@@ -51,6 +52,14 @@ def check(spec: PodSpec, images: Sequence[Image], *, arch: str, memory: tuple[in
     names = [c.name for c in spec.all_containers]
     if len(set(names)) != len(names):
         raise InvalidRequest(f"two containers of the pod have one name: {', '.join(names)}")
+    for volume in spec.volumes:
+        for file in volume.files:
+            try:
+                base64.b64decode(file.data)
+            except (binascii.Error, ValueError):
+                raise InvalidRequest(
+                    f"the data of file {file.path} in volume {volume.name} are not base64"
+                ) from None
     check_devices(spec, images)
     for container, image in zip(spec.all_containers, images, strict=True):
         process.check_user(container, process.resolve(container, image.config).user)

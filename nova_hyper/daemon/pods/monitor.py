@@ -6,6 +6,7 @@ like a restart, is only a reason to look at the domain and to ask the agent.
 
 from __future__ import annotations
 
+import functools
 import logging
 import queue
 import threading
@@ -33,6 +34,9 @@ from nova_hyper.spec.pod import PodState
 LOG = logging.getLogger(__name__)
 
 _WORKERS = 4
+_SLOW_WORKERS = 4
+_LONG_S = 3.0
+_SLOW_PAUSE_S = 0.25
 _STATUS_S = 10.0
 _AGAIN_S = 30.0
 _FINISH_S = 5.0
@@ -48,7 +52,13 @@ _CRASHED = (
 
 
 class Monitor:
-    """Looks at pods when something happened to them, in a few threads of its own."""
+    """Looks at pods when something happened to them, in a few threads of its own.
+
+    A guest decides how long a look takes, up to half a minute, and how often
+    there is news, each of which is a record written to the disk: one that was slow
+    once, or has had too much to say, has other threads from then on, which take
+    their time, so that it holds up only its like.
+    """
 
     def __init__(
         self,
@@ -66,6 +76,7 @@ class Monitor:
         self._pods = pods
         self._power = power
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._slow: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         sandboxes.on_agent_event = self._agent_event
@@ -74,7 +85,11 @@ class Monitor:
 
     def start(self) -> None:
         """Start the threads."""
-        loops = [self._work] * _WORKERS + [self._repeat]
+        loops = [
+            *[functools.partial(self._work, self._queue)] * _WORKERS,
+            *[functools.partial(self._work, self._slow)] * _SLOW_WORKERS,
+            *(functools.partial(self._repeat, slow) for slow in (False, True)),
+        ]
         for number, loop in enumerate(loops):
             thread = threading.Thread(target=loop, name=f"monitor-{number}", daemon=True)
             thread.start()
@@ -85,6 +100,8 @@ class Monitor:
         self._stopped.set()
         for _ in range(_WORKERS):
             self._queue.put(None)
+        for _ in range(_SLOW_WORKERS):
+            self._slow.put(None)
         deadline = time.monotonic() + _FINISH_S
         for thread in self._threads:
             thread.join(timeout=max(0.0, deadline - time.monotonic()))
@@ -94,7 +111,10 @@ class Monitor:
         entry = self._registry.find(pod_id)
         if entry is not None and not entry.noticed:
             entry.noticed = True
-            self._queue.put(entry)
+            self._put(entry)
+
+    def _put(self, entry: Entry) -> None:
+        (self._slow if entry.slow else self._queue).put(entry)
 
     def domain_changed(self, pod_id: str) -> None:
         """Have the pod looked at soon, also when a call is at work on it.
@@ -104,7 +124,7 @@ class Monitor:
         """
         entry = self._registry.find(pod_id)
         if entry is not None and entry.noticed and entry.lock.locked():
-            self._queue.put(entry)
+            self._put(entry)
         else:
             self.notice(pod_id)
 
@@ -116,22 +136,24 @@ class Monitor:
 
     def _released(self, entry: Entry) -> None:
         if entry.noticed and not entry.gone:
-            self._queue.put(entry)
+            self._put(entry)
 
-    def _work(self) -> None:
-        while (entry := self._queue.get()) is not None:
+    def _work(self, noticed: queue.SimpleQueue[Entry | None]) -> None:
+        while (entry := noticed.get()) is not None:
             if entry.noticed:
                 self._attend(entry)
+            if noticed is self._slow:
+                self._stopped.wait(_SLOW_PAUSE_S)
 
-    def _repeat(self) -> None:
+    def _repeat(self, slow: bool) -> None:
         while not self._stopped.wait(_AGAIN_S):
-            self.repeat()
+            self.repeat(slow)
 
-    def repeat(self) -> None:
+    def repeat(self, slow: bool | None = None) -> None:
         """Look again at what could not be put right, or changed without anybody's saying so.
 
         That is an agent that was silent, a removal that failed, and a record
-        and a domain that do not fit together.
+        and a domain that do not fit together; of *slow* pods only, or of the others.
         """
         if not self._pods.reconciled.is_set():
             return
@@ -141,6 +163,8 @@ class Monitor:
             LOG.debug("pods are looked at when libvirt is back: %s", exc.message)
             return
         for entry in self._registry:
+            if slow not in (None, entry.slow):
+                continue
             up = entry.pod.state in UP
             silent = up and entry.session is None
             if silent or up != (entry.id in states) or entry.pod.state in HALF:
@@ -170,11 +194,15 @@ class Monitor:
             LOG.exception("looking at pod %s failed", entry.id)
 
     def _look_and_release(self, entry: Entry) -> None:
+        begun = time.monotonic()
         try:
             entry.noticed = False
             if not entry.gone:
                 self.look(entry)
         finally:
+            ended = time.monotonic()
+            if not entry.looks.take(ended) or ended - begun > _LONG_S:
+                entry.slow = True
             entry.lock.release()
             self._released(entry)
 

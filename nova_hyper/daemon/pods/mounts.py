@@ -16,7 +16,8 @@ Request = tuple[str, dict[str, Any]]
 
 # Well below the 256 KiB of a frame, in base64 and with what is around it.
 _PART = 128 * 1024
-_MAX_OF_IMAGE = 64
+# What an agent mounts in one container, those of the pod and of the image together.
+_MAX_MOUNTS = 64
 # What the agent mounts itself.
 _TAKEN = ("/", "/proc", "/sys", "/dev")
 
@@ -29,7 +30,7 @@ def of_image(container: Container, image: Image, index: int) -> dict[str, str]:
     """
     own = {mount.path for mount in container.mounts}
     found: dict[str, str] = {}
-    for declared in image.config.volumes[:_MAX_OF_IMAGE]:
+    for declared in image.config.volumes[: max(0, _MAX_MOUNTS - len(own))]:
         path = posixpath.normpath(declared).replace("//", "/")
         if path.startswith("/") and path not in own and not is_taken(path):
             found.setdefault(path, f"image.{index}.{len(found)}")

@@ -1,4 +1,4 @@
-"""How often one guest may put something into the host's log of events."""
+"""How often one guest may put something into the host's log of events, or be looked at."""
 
 from __future__ import annotations
 

@@ -9,6 +9,9 @@ from nova_hyper.spec.probe import HttpCheck, Probe, Probes, TcpCheck
 
 _MS = 1000
 _SHELL = ("/bin/sh", "-c")
+# What an agent takes. Images that want a check never to run write years.
+_MOST_MS = 24 * 3600 * _MS
+_MOST_FAILURES = 100_000
 
 
 def requests(probes: Probes, healthcheck: Healthcheck | None) -> dict[str, Any]:
@@ -64,9 +67,9 @@ def _health(check: Healthcheck | None) -> dict[str, Any] | None:
     argv = check.test[1:] if check.test[0] == "CMD" else (*_SHELL, check.test[1])
     return {
         "exec": {"argv": list(argv)},
-        "delay_ms": round((check.start_period_s or check.interval_s) * _MS),
-        "period_ms": max(1, round(check.interval_s * _MS)),
-        "timeout_ms": max(1, round(check.timeout_s * _MS)),
+        "delay_ms": min(_MOST_MS, round((check.start_period_s or check.interval_s) * _MS)),
+        "period_ms": min(_MOST_MS, max(1, round(check.interval_s * _MS))),
+        "timeout_ms": min(_MOST_MS, max(1, round(check.timeout_s * _MS))),
         "successes": 1,
-        "failures": max(1, check.retries),
+        "failures": min(_MOST_FAILURES, max(1, check.retries)),
     }

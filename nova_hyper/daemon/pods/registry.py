@@ -19,7 +19,9 @@ class Entry:
     Whoever changes ``pod`` or ``session`` holds ``lock``; reading ``pod`` needs
     no lock, because it is replaced as a whole.  ``noticed`` is True while
     something has happened to the guest that nobody has looked at yet, and
-    ``doomed`` once somebody waits for the lock to remove the pod.
+    ``doomed`` once somebody waits for the lock to remove the pod; ``stopping`` is
+    True while whoever has the lock waits for containers to end.  ``slow`` is
+    True once a look at the guest took long, or there were more than ``looks`` allows.
     """
 
     def __init__(self, pod: Pod) -> None:
@@ -30,6 +32,9 @@ class Entry:
         self.pace = Pace()
         self.noticed = False
         self.doomed = False
+        self.stopping = False
+        self.looks = Pace()
+        self.slow = False
         self.gone = False
 
     @property

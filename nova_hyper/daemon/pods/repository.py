@@ -135,8 +135,12 @@ class Repository:
             except FileNotFoundError:
                 LOG.warning("%s has no record: a pod that was never made; removed", directory)
                 shutil.rmtree(directory, ignore_errors=True)
-            except (ValueError, NotADirectoryError) as exc:
+            except (ValueError, OSError) as exc:
                 LOG.error("%s is not a pod's record and is left alone: %s", directory, exc)
+
+    def ids(self) -> set[str]:
+        """Return the ids of all pods on disk, also of those whose record cannot be read."""
+        return {directory.name for directory in self._directory.iterdir()}
 
 
 def _make(directory: Path) -> None:

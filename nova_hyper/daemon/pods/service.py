@@ -38,6 +38,8 @@ LOG = logging.getLogger(__name__)
 
 _AGREEMENT_S = 10.0
 _CUT_S = 0.5
+# Below the two minutes that clients wait: they hear why, and no thread waits for nobody.
+_BUSY_S = 100.0
 
 UP = (PodState.READY, PodState.RUNNING, PodState.PAUSED)
 HALF = (PodState.CREATING, PodState.DELETING)
@@ -225,9 +227,10 @@ class Pods:
         """Stop a pod: the stop signal, *grace_s* seconds, SIGKILL; *force*: at once.
 
         A suspended pod is resumed to be stopped; with *force*, or where its
-        memory cannot be used, that is discarded.
+        memory cannot be used, that is discarded.  *force* ends a stop under way
+        that still gives grace.
         """
-        with self.holding(ref) as entry:
+        with self.holding(ref, cut=force) as entry:
             if entry.pod.state is PodState.SUSPENDED and not self._woken(entry, force):
                 self._repository.forget_memory(entry.id)
                 said = "stopped on request; its saved memory was discarded"
@@ -244,7 +247,11 @@ class Pods:
                 self._sandboxes.destroy(entry)
                 codes: tuple[int | None, ...] = ()
             else:
-                codes = self._sandboxes.shut_down(entry, grace)
+                entry.stopping = True
+                try:
+                    codes = self._sandboxes.shut_down(entry, grace)
+                finally:
+                    entry.stopping = False
             self.settle(entry, PodState.STOPPED, EventKind.STOPPED, codes, "stopped on request")
             return entry.pod
 
@@ -361,29 +368,46 @@ class Pods:
             )
 
     @contextlib.contextmanager
-    def holding(self, ref: str) -> Iterator[Entry]:
+    def holding(self, ref: str, *, cut: bool = False) -> Iterator[Entry]:
         """Give a pod that is neither made nor deleted, its lock held in the body.
 
+        *cut* ends a stop that has the lock and gives its containers grace.
+
         :raises PodNotFound: when there is none.
+        :raises Conflict: when another call is at work on it for long.
         """
         entry = self._registry.get(ref)
         self._require_agreement()
-        with self._holding(entry):
+        with self._holding(entry, cut=cut):
             if entry.gone or entry.pod.state in HALF:
                 raise PodNotFound(f"pod {ref} is being deleted")
             with disk_errors():
                 yield entry
 
     @contextlib.contextmanager
-    def _holding(self, entry: Entry, *, acquired: bool = False) -> Iterator[None]:
+    def _holding(
+        self, entry: Entry, *, acquired: bool = False, cut: bool = False
+    ) -> Iterator[None]:
         if not acquired:
-            entry.lock.acquire()
+            self._acquire(entry, cut)
         try:
             yield
         finally:
             entry.lock.release()
             # What happened to the guest meanwhile was left for now.
             self.on_released(entry)
+
+    def _acquire(self, entry: Entry, cut: bool) -> None:
+        deadline = time.monotonic() + _BUSY_S
+        while not entry.lock.acquire(timeout=_CUT_S):
+            if cut and entry.stopping:
+                self._hypervisor.destroy(entry.id)
+            if time.monotonic() > deadline:
+                raise Conflict(
+                    f"another call is at work on pod {entry.pod.spec.name} (a stop that gives its "
+                    "containers time, a commit, a suspend): try again when it has ended, or end "
+                    "the pod at once (stop with force)"
+                )
 
 
 @contextlib.contextmanager

@@ -87,6 +87,43 @@ def test_what_is_no_tar_is_an_error(ctl, hyperd, pod, here):
     assert "what the guest sent is no tar archive" in result.err
 
 
+def tar_of(*names):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name in names:
+            made = tarfile.TarInfo(name.rstrip("/"))
+            made.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            made.mode = 0o755
+            tar.addfile(made)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("path", "entries", "expected"),
+    [
+        # The guest says how what it sends is called; where it goes is not for it to say.
+        ("/etc/hosts", [".bashrc"], {"hosts"}),
+        ("/etc", [".ssh/", ".ssh/authorized_keys"], {"etc", "etc/authorized_keys"}),
+        ("/etc", ["./", "./.bashrc"], {"etc", "etc/.bashrc"}),
+        ("/etc/", ["x/", "x/y"], {"etc", "etc/y"}),
+        ("/srv/current/", ["42/", "42/y"], {"current", "current/y"}),
+        # Their content, as docker and cp do it.
+        ("/etc/.", ["etc/", "etc/hosts"], {"hosts"}),
+        ("/", ["./", "./hosts"], {"hosts"}),
+    ],
+)
+def test_a_copy_is_called_as_it_was_asked_for(ctl, hyperd, pod, here, path, entries, expected):
+    hyperd.archives[path.removesuffix("/.")] = tar_of(*entries)
+    assert ctl("cp", f"web:{path}", ".").code == 0
+    assert {str(p.relative_to(here)) for p in here.rglob("*")} == expected
+
+
+def test_a_file_in_place_of_a_directory_goes_nowhere(ctl, hyperd, pod, here):
+    hyperd.archives["/etc"] = tar_of(".bashrc")
+    result = ctl("cp", "web:/etc/.", ".")
+    assert (result.code, list(here.iterdir())) == (1, [])
+
+
 def test_what_is_left_out_makes_exit_1(ctl, hyperd, pod, here):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from nova_hyper.cmd.ctl import progress
+from nova_hyper.cmd.ctl import output, progress
 from nova_hyper.spec import codec
 from nova_hyper.spec.errors import HyperError, PullRefused, RegistryDenied
 from nova_hyper.spec.usage import DiskUsage, ImageUsage, PodUsage, Pruned
@@ -170,6 +170,12 @@ def test_the_use_of_disk_is_shown(ctl):
     assert ["bbbbbbbbbbbb", "web:1", "4.0", "KiB", "1.0", "KiB", "1"] in lines
     assert ["shop", "1.0", "MiB", "1.0", "GiB"] in lines
     assert json.loads(ctl("system", "df", "-o", "json").out) == codec.encode(USAGE)
+
+
+def test_a_table_has_nothing_that_steers_a_terminal(capsys):
+    # The time of creation is any text that the maker of the image likes.
+    output.table(("CREATED",), [("\x1b[2J\x1b]0;x\x07\n",)])
+    assert capsys.readouterr().out == "CREATED\n?[2J?]0;x??\n"
 
 
 def test_on_a_terminal_there_are_bars(monkeypatch):

@@ -21,6 +21,12 @@ def test_run_detached_prints_the_id(ctl, hyperd, image):
     assert pod.spec.containers[0].args is None
 
 
+def test_what_nobody_would_remove_is_refused(ctl, hyperd, image):
+    result = ctl("run", "-d", "--rm", "web:1")
+    assert (result.code, hyperd.pods()) == (2, ())
+    assert "--rm is done by hyperctl itself" in result.err
+
+
 def test_run_takes_everything_to_the_pod(ctl, hyperd, image):
     options = (
         "--name w -m 64 -c 2 --root 1 -e A=1 -e B= -u 1:1 -w /srv --hostname h --entrypoint /x "
@@ -44,6 +50,13 @@ def test_run_takes_everything_to_the_pod(ctl, hyperd, image):
     )
     assert nic.mac.startswith("52:54:00:")
     assert spec.dns.nameservers == ("9.9.9.9",)
+
+
+def test_a_variable_without_a_value_is_our_own(ctl, hyperd, image, monkeypatch):
+    monkeypatch.setenv("OURS", "1")
+    monkeypatch.delenv("NOBODYS", raising=False)
+    assert ctl("run", "-d", "--name", "w", "-e", "OURS", "-e", "NOBODYS", "web:1").code == 0
+    assert hyperd.pod("w").spec.containers[0].env == ("OURS=1",)
 
 
 def test_run_loads_an_archive_first(ctl, hyperd, tmp_path):

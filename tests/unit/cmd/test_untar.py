@@ -45,7 +45,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def extract(home):
-    def run(*entries, target="place/out"):
+    def run(*entries, target="place/out", name="asked-for"):
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for made, content in entries:
@@ -53,7 +53,7 @@ def extract(home):
         buffer.seek(0)
         told = []
         with tarfile.open(fileobj=buffer, mode="r|") as tar:
-            untar.extract(tar, home / target, told.append)
+            untar.extract(tar, home / target, name, told.append)
         assert (home / "mine").read_text() == "mine"
         assert [p.name for p in (home / "place").iterdir() if p.name.startswith(".")] == []
         return told
@@ -67,7 +67,7 @@ def test_a_file_takes_the_name_of_its_target(extract, home):
     assert out.read_bytes() == b"x"
     assert stat.S_IMODE(out.stat().st_mode) == 0o750
     assert out.stat().st_mtime == 5
-    assert extract(entry("hosts", b"y"), target="place") == []
+    assert extract(entry(".bashrc", b"y"), target="place", name="hosts") == []
     assert (home / "place/hosts").read_bytes() == b"y"
 
 
@@ -154,25 +154,27 @@ def test_directories_are_merged_and_links_in_the_way_replaced(extract, home):
     (out / "old").write_text("old")
     (out / "f").symlink_to(home / "mine")
     (out / "d").symlink_to(home / "place")
-    assert extract(directory("t"), entry("t/f", b"new"), target="place") == []
+    assert extract(directory("t"), entry("t/f", b"new"), target="place", name="t") == []
     assert (out / "old").read_text() == "old"
     assert (out / "f").read_bytes() == b"new" and not (out / "f").is_symlink()
     # A directory does not take a link's place, nor go through it.
     with pytest.raises(OSError):
-        extract(directory("t"), directory("t/d"), entry("t/d/mine", b"evil"), target="place")
+        extract(
+            directory("t"), directory("t/d"), entry("t/d/mine", b"evil"), target="place", name="t"
+        )
     assert (home / "place/mine").read_text() == "mine"
 
 
 def test_a_file_does_not_take_a_directorys_place(extract, home):
     (home / "place/t").mkdir()
     with pytest.raises(IsADirectoryError):
-        extract(entry("t", b"x"), target="place")
+        extract(entry("t", b"x"), target="place", name="t")
 
 
-@pytest.mark.parametrize("name", [".", "./"])
-def test_a_tree_without_a_name_is_content(extract, home, name):
-    tree = (directory(name), directory("./d"), entry("./d/f", b"1"), hard("h", "./d/f"))
-    assert extract(*tree, target="place") == []
+@pytest.mark.parametrize("own", [".", "./"])
+def test_a_tree_without_a_name_is_content(extract, home, own):
+    tree = (directory(own), directory("./d"), entry("./d/f", b"1"), hard("h", "./d/f"))
+    assert extract(*tree, target="place", name="") == []
     assert (home / "place/d/f").read_bytes() == (home / "place/h").read_bytes() == b"1"
     assert extract(*tree, entry("../mine", b"evil")) == [
         "../mine is not copied: its name leads outside"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
 import threading
 import time
+from unittest import mock
 
 import pytest
 import yaml
@@ -194,7 +196,7 @@ def test_times_are_of_rfc_3339_or_seconds():
     assert moment("1767225600.25") == 1767225600.25
 
 
-@pytest.mark.parametrize("value", ["soon", "", "10", "5x", "-1m"])
+@pytest.mark.parametrize("value", ["soon", "", "10", "5x", "-1m", "9" * 400 + "d"])
 @pytest.mark.parametrize("verb", ["logs", "events"])
 def test_what_is_no_time_is_misuse(ctl, pod, verb, value):
     expected = 0 if value == "10" else 2
@@ -279,6 +281,18 @@ def test_errors_are_told_for_each_and_the_others_done(ctl, hyperd, pod, pair):
     assert (result.code, json.loads(result.out)) == (1, ["web"])
     hyperd.fail_next["stop_pod"] = GuestFailed("the agent did not answer")
     assert ctl("stop", "web").err == "hyperctl: pod web: the agent did not answer\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "grace"), [((), 901), (("-t", "5"), 5), (("-f",), None), (("-f", "-t", "5"), 5)]
+)
+@pytest.mark.parametrize("verb", ["stop", "restart"])
+def test_a_stop_is_waited_for_as_long_as_the_pod_gives(ctl, hyperd, pod, verb, options, grace):
+    spec = dataclasses.replace(pod.spec, termination_grace_s=900.5)
+    hyperd._pods[pod.spec.id] = dataclasses.replace(pod, spec=spec)
+    with mock.patch.object(hyperd, "stop_pod", wraps=hyperd.stop_pod) as stop:
+        assert ctl(verb, *options, "web").code == 0
+    stop.assert_called_once_with("web", grace, "-f" in options)
 
 
 def test_all_are_stopped_restarted_and_removed(ctl, hyperd, pod, pair):

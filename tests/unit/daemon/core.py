@@ -119,7 +119,7 @@ class Core:
         )
         self.events.on_event = self.consoles.take
         self.commits = Commits(self.pods, self.sessions, self.sandboxes, self.images)
-        self.images.retain({entry.id for entry in self.registry})
+        self.images.retain(self.repository.ids())
 
     def restarted(self) -> Core:
         self.monitor.stop()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nova_hyper.manifest.expansion import expand
+from nova_hyper.manifest.expansion import Expansion
 
 
 @pytest.mark.parametrize(
@@ -22,4 +22,4 @@ from nova_hyper.manifest.expansion import expand
     ],
 )
 def test_references_are_expanded_once_as_in_kubernetes(text, expanded):
-    assert expand(text, {"A": "x", "B": "$(A)"}) == expanded
+    assert Expansion().expand(text, {"A": "x", "B": "$(A)"}) == expanded

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from nova_hyper.manifest.pod import parse
@@ -354,6 +356,58 @@ def test_variables_of_variables_are_refused_before_they_grow_without_end():
     assert found == (
         "spec.containers[0].env[1].value expands to more than 131072 characters",
         "spec.containers[0].args[0] expands to more than 131072 characters",
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        (container(volumeMounts=[{"name": "v", "mountPath": "/a\n/../b"}]), "mountPath"),
+        (
+            container(volumeMounts=[{"name": "v", "mountPath": "/a", "subPath": "a\n/../../b"}]),
+            "subPath",
+        ),
+    ],
+)
+def test_a_line_feed_hides_no_way_up(document, path):
+    (found,) = refusals(document)
+    assert found.startswith(f"spec.containers[0].volumeMounts[0].{path} must be ")
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (
+            {"tcpSocket": {"port": 1, "host": "db.example.org"}},
+            ".tcpSocket.host is 'db.example.org', but must be an IP address or localhost: a "
+            "probe asks no DNS",
+        ),
+        ({"httpGet": {"port": 1, "path": "x" * 2048}}, ".httpGet.path must have at most 2047"),
+        ({"exec": {"command": ["x"] * 1025}}, ".exec.command must have at most 1024 items"),
+        (
+            {"httpGet": {"port": 1, "httpHeaders": [{"name": "A", "value": "x" * 3841}]}},
+            ".httpGet.httpHeaders[0].value must have at most 3840",
+        ),
+    ],
+)
+def test_a_probe_that_the_agent_would_not_take_is_refused_by_its_path(check, said):
+    (found,) = refusals(container(livenessProbe=check))
+    assert found.startswith(f"spec.containers[0].livenessProbe{said}")
+
+
+def test_many_references_to_a_long_variable_do_not_take_the_memory_of_all():
+    env = [{"name": "LONG", "value": "x" * 100_000}]
+    env += [{"name": f"V{i}", "value": "$(LONG)"} for i in range(1500)]
+    document = text(container(env=env, args=["$(LONG)"] * 1500))
+    tracemalloc.start()
+    with pytest.raises(ManifestInvalid) as caught:
+        parse(document)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 1024**2
+    assert caught.value.problems[0] == (
+        "spec.containers[0].env[5].value expands, with what is before it, to more than 524288 "
+        "characters"
     )
 
 

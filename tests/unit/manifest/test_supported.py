@@ -35,7 +35,8 @@ DEFAULT_CAPABILITIES = {
     ("fields", "expected"),
     [
         ({"command": ["a", "b"]}, {"command": ("a", "b"), "args": None}),
-        ({"args": []}, {"command": None, "args": ()}),
+        ({"args": []}, {"command": None, "args": None}),
+        ({"command": ["a"], "args": []}, {"command": ("a",), "args": None}),
         ({"workingDir": "/x"}, {"working_dir": "/x"}),
         ({"workingDir": ""}, {"working_dir": None}),
         ({"stdin": True, "tty": True}, {"stdin": True, "tty": True}),
@@ -180,14 +181,14 @@ def test_a_container_has_the_security_context_of_its_pod_under_its_own():
     [
         ({"exec": {"command": ["a"]}}, Probe(exec=ExecCheck(("a",)))),
         ({"tcpSocket": {"port": 80}}, Probe(tcp=TcpCheck(80))),
-        ({"tcpSocket": {"port": "http", "host": "h"}}, Probe(tcp=TcpCheck(8080, "h"))),
+        ({"tcpSocket": {"port": "http", "host": "::1"}}, Probe(tcp=TcpCheck(8080, "::1"))),
         ({"tcpSocket": {"port": "81"}}, Probe(tcp=TcpCheck(81))),
         (
             {
                 "httpGet": {
                     "port": "http",
                     "path": "healthz",
-                    "host": "h",
+                    "host": "localhost",
                     "scheme": "HTTP",
                     "httpHeaders": [{"name": "X", "value": "y"}],
                 },
@@ -198,7 +199,7 @@ def test_a_container_has_the_security_context_of_its_pod_under_its_own():
                 "failureThreshold": 5,
             },
             Probe(
-                http=HttpCheck(8080, "/healthz", "h", (HttpHeader("X", "y"),)),
+                http=HttpCheck(8080, "/healthz", "localhost", (HttpHeader("X", "y"),)),
                 delay_s=1,
                 period_s=2,
                 timeout_s=3,
@@ -211,6 +212,14 @@ def test_a_container_has_the_security_context_of_its_pod_under_its_own():
 def test_a_probe_is_as_its_fields_say(probe, expected):
     made = main(ports=[{"containerPort": 8080, "name": "http"}], readinessProbe=probe)
     assert made.probes.readiness == expected
+
+
+def test_the_command_of_a_probe_has_the_variables_of_its_container():
+    made = main(
+        env=[{"name": "PORT", "value": "80"}],
+        livenessProbe={"exec": {"command": ["check", "$(PORT)", "$$(PORT)", "$(NONE)"]}},
+    )
+    assert made.probes.liveness.exec.argv == ("check", "80", "$(PORT)", "$(NONE)")
 
 
 def test_there_are_three_kinds_of_probes():
@@ -266,6 +275,12 @@ FILES = (VolumeFile("user", "YWxp", 0o644), VolumeFile("password", "c2VzYW1l", 0
 def test_a_volume_is_as_its_fields_say(volume, expected):
     (made,) = read(pod(volumes=[{"name": "v", **volume}]), SETTINGS, KEYS).volumes
     assert made == expected
+
+
+def test_an_empty_list_of_items_is_everything():
+    volume = {"name": "v", "configMap": {"name": "settings", "items": []}}
+    (made,) = read(pod(volumes=[volume]), SETTINGS).volumes
+    assert {f.path for f in made.files} == {"blob", "color", "motd.txt"}
 
 
 def test_volumes_belong_to_the_group_of_the_pod():

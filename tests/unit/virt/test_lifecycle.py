@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from unittest import mock
 
 import pytest
@@ -325,8 +326,21 @@ def test_reboot_stops_and_starts_and_waits_for_nothing(lifecycle, hyperd, virtap
     waits = len(virtapi.waits)
     with mock.patch.object(hyperd, "stop_pod", wraps=hyperd.stop_pod) as stop:
         lifecycle.reboot(instance(), [port()], soft)
-        stop.assert_called_once_with(UUID, force=not soft)
+        stop.assert_called_once_with(UUID, grace_s=None, force=not soft)
     assert state(lifecycle) == power_state.RUNNING and len(virtapi.waits) == waits
+
+
+@pytest.mark.parametrize(("own", "grace"), [(0.0, 0), (7.5, 8), (86400.0, 120)])
+def test_a_soft_reboot_waits_for_the_pods_own_grace_but_not_for_a_day(
+    lifecycle, hyperd, own, grace
+):
+    spawn(lifecycle)
+    pod = hyperd.pod(UUID)
+    spec = dataclasses.replace(pod.spec, termination_grace_s=own)
+    hyperd._pods[UUID] = dataclasses.replace(pod, spec=spec)
+    with mock.patch.object(hyperd, "stop_pod", wraps=hyperd.stop_pod) as stop:
+        lifecycle.reboot(instance(), [port()], True)
+        stop.assert_called_once_with(UUID, grace_s=grace, force=False)
 
 
 def test_resuming_after_a_boot_of_the_host_starts_what_is_down_and_waits_for_nothing(

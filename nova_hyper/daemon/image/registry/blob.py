@@ -100,7 +100,9 @@ class Download:
         while self._done < self._blob.size:
             if self._cancelled.is_set():
                 raise Cancelled
-            data = response.read(_CHUNK)
+            # What there is: a registry that sends a byte a minute must not keep a pull that nobody
+            # waits for any more.
+            data = response.read1(_CHUNK)
             if not data:
                 raise urllib3.exceptions.ProtocolError("it ended early")
             if skip:

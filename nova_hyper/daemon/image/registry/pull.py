@@ -130,8 +130,10 @@ class Pull:
         response = session.get(path, {"Accept": _ACCEPT} if "manifests/" in path else {})
         data = b""
         try:
-            while len(data) <= _MAX_DOCUMENT and (part := response.read(1 << 16)):
+            while len(data) <= _MAX_DOCUMENT and (part := response.read1(1 << 16)):
                 data += part
+                if self.cancelled.is_set():
+                    raise Cancelled
         except urllib3.exceptions.HTTPError as exc:
             raise RegistryUnavailable(
                 f"the registry cut the connection ({type(exc).__name__})"

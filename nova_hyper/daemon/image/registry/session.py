@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 import urllib.parse
 import urllib.request
 from typing import Any
@@ -23,6 +24,7 @@ _CONNECT_S = 10.0
 _READ_S = 60.0
 _MAX_REDIRECTS = 5
 _MAX_TOKEN = 1 << 20
+_TOKEN_S = 30.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNAUTHORIZED = (401, 403)
 _OK = (200, 206)
@@ -82,7 +84,7 @@ class RegistrySession:
                 return response
             location = response.headers.get("Location", "")
             response.close()
-            url = self._allowed(urllib.parse.urljoin(url, location), "sends us to")
+            url = self._allowed(url, location, "sends us to")
         raise RegistryFailed(f"{self._reference.registry} redirects without an end")
 
     def _request(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
@@ -128,13 +130,17 @@ class RegistrySession:
             return urllib3.ProxyManager(proxy, ssl_context=context, maxsize=self._policy.downloads)
         return urllib3.PoolManager(ssl_context=context, maxsize=self._policy.downloads)
 
-    def _allowed(self, url: str, what: str) -> str:
-        """Return *url*, which a registry gave us, when it is one to go to.
+    def _allowed(self, base: str, given: str, what: str) -> str:
+        """Return the URL that *given*, of a registry, is at *base*, when it is one to go to.
 
-        :raises RegistryFailed: when it leads away from TLS.
+        :raises RegistryFailed: when it leads away from TLS, or is none.
         """
-        parts = urllib.parse.urlsplit(url)
         own = self._reference.host
+        try:
+            url = urllib.parse.urljoin(base, given)
+            parts = urllib.parse.urlsplit(url)
+        except ValueError:  # brackets that are no address
+            url, parts = given, urllib.parse.SplitResult("", "", "", "", "")
         same = parts.netloc == own and parts.scheme == self._policy.scheme(own)
         if not is_host(parts.netloc) or not (same or parts.scheme == "https"):
             raise RegistryFailed(
@@ -168,7 +174,7 @@ class RegistrySession:
 
     def _token(self, parameters: dict[str, str]) -> str:
         """Ask the registry's token server (docker's "token authentication specification")."""
-        realm = self._allowed(parameters.get("realm", ""), "wants a token from")
+        realm = self._allowed("", parameters.get("realm", ""), "wants a token from")
         query = {"scope": f"repository:{self._reference.repository}:pull"}
         if parameters.get("service"):
             query["service"] = parameters["service"]
@@ -182,7 +188,7 @@ class RegistrySession:
                 raise self._denied()
             if response.status != 200:
                 raise self._refusal(response.status, "its token server")
-            data = json.loads(response.read(_MAX_TOKEN))
+            data = json.loads(self._short_body(response))
             token = data.get("token") or data.get("access_token")
             if not isinstance(token, str) or not token.isprintable():
                 raise ValueError
@@ -197,6 +203,18 @@ class RegistrySession:
         finally:
             response.close()
         return token
+
+    def _short_body(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        body = b""
+        deadline = time.monotonic() + _TOKEN_S
+        while len(body) < _MAX_TOKEN and (part := response.read1(_MAX_TOKEN - len(body))):
+            body += part
+            if time.monotonic() > deadline:
+                raise RegistryUnavailable(
+                    f"the token server of {self._reference.registry} takes more than "
+                    f"{_TOKEN_S:g} s to answer"
+                )
+        return body
 
     # Errors
 

@@ -122,6 +122,13 @@ def test_the_healthcheck_of_an_image_is_a_probe_that_only_marks(check, expected)
         assert (*found, health["failures"]) == expected
 
 
+def test_a_healthcheck_that_hardly_ever_runs_keeps_no_image_from_running():
+    check = Healthcheck(("CMD", "x"), 1e9, 1e9, 1e9, 2**62)
+    health = create(spec(), [with_config(healthcheck=check)])["probes"]["health"]
+    assert {health[key] for key in ("delay_ms", "period_ms", "timeout_ms")} == {86_400_000}
+    assert health["failures"] == 100_000
+
+
 def test_an_init_container_has_no_healthcheck():
     checked = with_config(healthcheck=Healthcheck(("CMD", "x")))
     made = spec(init_containers=(Container("first", "web:1"),))
@@ -272,3 +279,12 @@ def test_volumes_of_two_containers_of_one_image_are_different_ones():
 def test_an_image_cannot_declare_volumes_without_end():
     declared = with_config(volumes=tuple(f"/v{i}" for i in range(1000)))
     assert len(mounts.of_image(Container("main", "web:1"), declared, 0)) == 64
+
+
+def test_volumes_of_an_image_leave_room_for_those_of_the_pod():
+    declared = with_config(volumes=tuple(f"/v{i}" for i in range(1000)))
+    own = tuple(Mount("v", f"/own{i}") for i in range(10))
+    made = spec(containers=(Container("main", "web:1", mounts=own),), volumes=(Volume("v"),))
+    mounted = create(made, [declared])["mounts"]
+    assert len(mounted) == 64
+    assert {m["path"] for m in mounted} >= {m.path for m in own}

@@ -15,6 +15,7 @@ from nova_hyper.spec.errors import ImageUnsuitable, InvalidRequest
 from nova_hyper.spec.image import Layer
 from nova_hyper.spec.nic import Dns, Nic, NicKind, Route
 from nova_hyper.spec.pod import HostAlias
+from nova_hyper.spec.volume import Volume, VolumeFile
 from tests.unit.daemon.fakes import image, spec
 
 LIMITS = {"arch": "amd64", "memory": (32, 1024)}
@@ -52,6 +53,13 @@ def test_more_devices_than_a_micro_vm_has_room_for_are_refused():
     too_many = layered([f"l{i}" for i in range(max_devices(1) - 1)])
     with pytest.raises(ImageUnsuitable, match="images with fewer layers"):
         launch.check_devices(spec(root_gib=1, nics=(nic,)), [too_many])
+
+
+@pytest.mark.parametrize("data", ["abc", "\u00e9"])
+def test_a_file_that_is_no_base64_is_refused_before_anything_is_made(data):
+    made = spec(volumes=(Volume("v", files=(VolumeFile("a/b", data),)),))
+    with pytest.raises(InvalidRequest, match="the data of file a/b in volume v are not base64"):
+        launch.check(made, [image()], **LIMITS)
 
 
 def test_a_pod_request_has_network_clock_and_entropy():

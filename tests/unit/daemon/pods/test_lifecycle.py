@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from nova_hyper.daemon.pods import service
 from nova_hyper.daemon.ports import AgentError
 from nova_hyper.spec.container import Container, ContainerState
 from nova_hyper.spec.errors import (
+    Conflict,
     ContainerFailed,
     DiskFull,
     GuestFailed,
@@ -21,7 +24,7 @@ from nova_hyper.spec.errors import (
 )
 from nova_hyper.spec.nic import Dns, Nic, NicKind
 from nova_hyper.spec.pod import PodState
-from tests.unit.daemon.fakes import OTHER_ID, POD_ID, FakeAgent, spec
+from tests.unit.daemon.fakes import OTHER_ID, PATIENCE_S, POD_ID, FakeAgent, spec
 
 NO_ROOM = OSError(errno.ENOSPC, "No space left on device")
 NIC = Nic("52:54:00:00:00:01", NicKind.BRIDGE, bridge="br0")
@@ -319,6 +322,37 @@ def test_many_calls_at_once_leave_a_state_that_is_true(core):
     assert list(core.repository.load()) == [pod]
     core.pods.delete("web")
     assert core.left() == []
+
+
+def test_a_forced_stop_ends_one_with_a_long_grace(core, running):
+    stopping = threading.Event()
+    agent, session = core.agent(), core.session()
+
+    def wait():
+        stopping.set()
+        assert session.closed.wait(PATIENCE_S)
+
+    agent.before["container.stop"] = wait
+    agent.fail("container.stop", GuestFailed("gone"))
+    with ThreadPoolExecutor() as pool:
+        stop = pool.submit(core.pods.stop, "web", 86400)
+        assert stopping.wait(PATIENCE_S)
+        assert core.pods.stop("web", force=True).state is PodState.STOPPED
+        assert stop.result(PATIENCE_S).state is PodState.STOPPED
+    assert core.kinds().count("stopped") == 1
+    assert core.hypervisor.domains == {}
+    assert core.pods.start("web").state is PodState.RUNNING
+
+
+def test_nobody_waits_for_ever_for_a_pod_that_is_busy(core, running, monkeypatch):
+    """Each who waits takes one of the daemon's few threads, long after its client has gone."""
+    monkeypatch.setattr(service, "_BUSY_S", 0.1)
+    entry = core.registry.get("web")
+    with entry.lock, ThreadPoolExecutor() as pool:
+        for call in (core.pods.stop, core.pods.start, core.pods.boot, core.power.pause):
+            with pytest.raises(Conflict, match="another call is at work on pod web"):
+                pool.submit(call, "web").result(PATIENCE_S)
+    assert core.pods.stop("web").state is PodState.STOPPED
 
 
 def test_an_agent_of_another_pod_is_never_asked(core, running):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -105,6 +106,42 @@ def test_a_lost_connection_is_made_again(watched):
     assert watched.wait_for(3)[-1] == "exited"
     assert watched.pods.get("web").exit_code == 7
     assert watched.guests.fresh == [True, False]
+
+
+def test_guests_that_answer_slowly_do_not_hold_up_the_others(core, monkeypatch):
+    monkeypatch.setattr("nova_hyper.daemon.pods.monitor._LONG_S", 0.05)
+    held, go = threading.Event(), threading.Event()
+    slow = [f"{number:08d}-0000-4000-8000-000000000000" for number in range(1, 6)]
+    for number, pod_id in enumerate(slow):
+        run(core, pod_id=pod_id, name=f"slow{number}")
+        core.agent(pod_id).before["pod.status"] = lambda: threading.Event().wait(0.1)
+        look(core, pod_id)
+    run(core)
+    core.monitor.start()
+    try:
+        for pod_id in slow:
+            core.agent(pod_id).before["pod.status"] = lambda: held.set() or go.wait(PATIENCE_S)
+            core.monitor.notice(pod_id)
+        assert held.wait(PATIENCE_S)
+        seen = core.events.last
+        core.agent().exit(3)
+        core.monitor.notice(POD_ID)
+        assert [e.kind for e in core.events.after(seen, 3).events] == ["exited"]
+    finally:
+        go.set()
+        core.monitor.stop()
+
+
+def test_a_guest_that_always_has_news_does_not_keep_the_daemon_busy(watched):
+    """Each look may write the record through to the disk."""
+    run(watched)
+    session, agent = watched.session(), watched.agent()
+    asked = len(agent.asked)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        session.on_event(OUTPUT)
+        time.sleep(0.0005)
+    assert len(agent.asked) - asked < 80
 
 
 def test_a_silent_agent_is_told_of_and_found_again(core):

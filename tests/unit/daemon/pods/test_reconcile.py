@@ -379,3 +379,13 @@ def test_what_was_written_by_an_older_version_is_read(core):
     record.write_text(json.dumps(data))
     found = core.restarted().pods.get("web")
     assert found == dataclasses.replace(pod, timeline=(), qemu_pid=None)
+
+
+def test_a_pod_whose_record_cannot_be_read_keeps_its_image(core):
+    """After a downgrade, for example: the next upgrade finds all it needs."""
+    core.pods.create(spec())
+    record = core.repository.directory(POD_ID) / "pod.json"
+    record.write_text('{"from": "the future"}')
+    after = core.restarted()
+    after.monitor.reconcile()
+    assert {"directory", "domain", "lease"} <= set(after.left())

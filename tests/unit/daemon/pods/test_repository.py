@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,22 @@ def test_a_record_that_cannot_be_read_is_left_alone(repository, content, caplog)
     assert list(repository.load()) == []
     assert record.read_bytes() == content
     assert str(repository.directory(POD_ID)) in caplog.text
+
+
+def test_a_record_on_a_bad_disk_keeps_no_other_pod_from_being_read(repository, monkeypatch):
+    repository.save(POD)
+    other = dataclasses.replace(POD, spec=dataclasses.replace(POD.spec, id=OTHER_ID))
+    repository.save(other)
+    read = Path.read_bytes
+
+    def broken(path):
+        if path.parent.name == POD_ID:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    assert list(repository.load()) == [other]
+    assert repository.ids() == {POD_ID, OTHER_ID}
 
 
 def test_a_copy_of_another_pods_directory_is_no_pod(repository, caplog):

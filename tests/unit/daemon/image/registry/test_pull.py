@@ -1,13 +1,15 @@
 """Pulls from a registry that is slow, wrong, rude or hostile."""
 
 import base64
+import contextlib
 import json
 import os
 import threading
+import time
 
 import pytest
 
-from nova_hyper.daemon.image.registry import blob
+from nova_hyper.daemon.image.registry import blob, session
 from nova_hyper.daemon.image.registry.claims import Cancelled
 from nova_hyper.daemon.image.registry.policy import RegistryPolicy
 from nova_hyper.daemon.image.registry.puller import Puller
@@ -19,6 +21,7 @@ from nova_hyper.spec.errors import (
     ImageUnsuitable,
     RegistryDenied,
     RegistryFailed,
+    RegistryUnavailable,
 )
 from tests.unit.daemon.image.archives import LAYER, UPPER, F, compress, sha256, tar_of
 from tests.unit.daemon.image.registry.fake_registry import FakeRegistry, send
@@ -345,6 +348,44 @@ def test_a_pull_that_nobody_waits_for_ends(registry, pull, store):
     assert nothing_is_left(store)
 
 
+def trickle(handler):
+    """Send a body of a MiB, a byte at a time, to whoever waits for it."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(1 << 20))
+    handler.end_headers()
+    with contextlib.suppress(OSError):
+        while True:
+            handler.wfile.write(b" ")
+            time.sleep(0.02)
+    handler.close_connection = True
+    return True
+
+
+@pytest.mark.parametrize("what", ["manifests/1", "blobs"])
+def test_a_registry_that_trickles_does_not_keep_a_pull_that_nobody_waits_for(
+    registry, pull, store, what
+):
+    registry.add("1", [LARGE])
+    path = blob_path(LARGE) if what == "blobs" else f"web/{what}"
+    registry.odd[path] = trickle
+    cancelled = threading.Event()
+    threading.Timer(0.3, cancelled.set).start()
+    begun = time.monotonic()
+    with pytest.raises(Cancelled):
+        pull(cancelled=cancelled)
+    assert time.monotonic() - begun < 10
+    assert nothing_is_left(store)
+
+
+def test_a_token_server_that_trickles_is_given_up(registry, pull, monkeypatch):
+    monkeypatch.setattr(session, "_TOKEN_S", 0.2)
+    registry.add("1", [LAYER])
+    registry.give_tokens()
+    registry.odd["token"] = trickle
+    with pytest.raises(RegistryUnavailable, match="takes more than"):
+        pull()
+
+
 # Authorization
 
 
@@ -434,6 +475,7 @@ def test_basic_authorization_works_and_is_tried_once(registry, pull):
         "file:///etc/passwd",
         "https://user@x.example/token",
         "//x.example/token",
+        "https://[token",
         "",
     ],
 )
@@ -445,7 +487,9 @@ def test_a_token_server_without_tls_is_not_asked(registry, pull, realm):
         pull()
 
 
-@pytest.mark.parametrize("place", ["http://169.254.169.254/latest", "http://localhost:1/", "x://"])
+@pytest.mark.parametrize(
+    "place", ["http://169.254.169.254/latest", "http://localhost:1/", "x://", "https://[x"]
+)
 def test_a_redirect_away_from_tls_is_not_followed(registry, pull, place):
     registry.add("1", [LAYER])
     registry.odd[blob_path(LAYER)] = lambda h: send(h, 307, b"", {"Location": place})
