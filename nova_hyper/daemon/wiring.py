@@ -42,6 +42,8 @@ from nova_hyper.daemon.pods.monitor import Monitor
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
 from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.pods.reshaping import Reshaping
+from nova_hyper.daemon.pods.restorepoint import RestorePoints
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
@@ -171,6 +173,12 @@ class Daemon:
             ),
             guest,
         )
+        restore_points = RestorePoints(
+            self._registry, self._pods, repository, disks, self._platform
+        )
+        reshaping = Reshaping(
+            self._pods, repository, self._images, disks, self._platform, restore_points, settings
+        )
         self._monitor = Monitor(
             self._registry, repository, sandboxes, hypervisor, self._pods, power
         )
@@ -179,6 +187,7 @@ class Daemon:
         self._images.owner_name = self._registry.name_of
         self._images.retain({entry.id for entry in self._registry})
         self._images.collect()
+        restore_points.settle_all()
         sessions = Sessions(self._registry, repository, sandboxes, self._pods)
         handlers = Handlers(
             self._pods,
@@ -189,6 +198,8 @@ class Daemon:
             power,
             boot_files,
             HostUsage(self._images.usage, self._registry, repository),
+            reshaping,
+            restore_points,
         )
         puller = Puller(
             self._images,

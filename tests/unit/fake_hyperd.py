@@ -41,6 +41,7 @@ from nova_hyper.spec.stream import Terminal
 from tests.unit import programs
 from tests.unit.daemon.fakes import FakeStream
 from tests.unit.fake_power import FakePower
+from tests.unit.fake_shape import FakeShape
 from tests.unit.programs import FakeExec
 
 HOST = Host(
@@ -67,7 +68,7 @@ HOST = Host(
 NOT_AN_ARCHIVE = b"not an archive"
 
 
-class FakeHyperd(FakePower):
+class FakeHyperd(FakePower, FakeShape):
     """``fail_next`` maps a method's name to the error that its next call raises."""
 
     def __init__(self) -> None:
@@ -84,6 +85,7 @@ class FakeHyperd(FakePower):
         self._consoles: dict[str, bytes] = {}
         self._logs: dict[str, list[LogLine]] = {}
         self._clock = 0
+        self.kept = {}
         self.signals: list[tuple[str, str | None, str]] = []
         self.opened: list[tuple[str, dict[str, Any]]] = []
         self.files = dict(programs.FILES)
@@ -298,6 +300,7 @@ class FakeHyperd(FakePower):
         self._called("delete_pod")
         pod = self._update(self.pod(ref), EventKind.DELETED, state=PodState.DELETING)
         del self._pods[pod.spec.id]
+        self.kept.pop(pod.spec.id, None)
 
     def console(self, ref: str, max_bytes: int) -> bytes:
         self._called("console")

@@ -15,8 +15,11 @@ from nova_hyper.daemon.api.connection import Upload
 from nova_hyper.daemon.api.document import document
 from nova_hyper.daemon.api.image_handlers import ImageHandlers, ImageUses
 from nova_hyper.daemon.api.power_handlers import PowerHandlers
+from nova_hyper.daemon.api.shape_handlers import ShapeHandlers
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.pods.power import Power
+from nova_hyper.daemon.pods.reshaping import Reshaping
+from nova_hyper.daemon.pods.restorepoint import RestorePoints
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
 from nova_hyper.spec import codec
@@ -44,7 +47,7 @@ class Json(str):
     """A body that is JSON already."""
 
 
-class Handlers(PowerHandlers, ImageHandlers):
+class Handlers(PowerHandlers, ShapeHandlers, ImageHandlers):
     """The operations; see ``openapi.yaml`` for what they take and give."""
 
     def __init__(
@@ -57,8 +60,11 @@ class Handlers(PowerHandlers, ImageHandlers):
         power: Power,
         boot_files: BootFileUses,
         usage: Callable[[], DiskUsage],
+        reshaping: Reshaping,
+        restore_points: RestorePoints,
     ) -> None:
         PowerHandlers.__init__(self, power)
+        ShapeHandlers.__init__(self, reshaping, restore_points)
         ImageHandlers.__init__(self, images, usage)
         self._pods = pods
         self._sessions = sessions

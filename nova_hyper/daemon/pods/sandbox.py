@@ -184,7 +184,7 @@ class Sandboxes:
 
     def _configure(self, entry: Entry) -> None:
         spec = entry.pod.spec
-        features.check(spec, self._features(entry))
+        features.check(spec, self._features(entry), self._repository.has_grown(entry.id))
         self.ask(entry, "pod.configure", **launch.pod_request(spec))
         for operation, arguments in local_disks.requests(spec):
             self.ask(entry, operation, **arguments)

@@ -66,6 +66,7 @@ class Pods:
         self._events = events
         self._settings = settings
         self.on_released: Callable[[Entry], None] = lambda _entry: None
+        self.before_boot: Callable[[Entry], None] = lambda _entry: None
         self.on_start_suspended: Callable[[Entry], Pod] = lambda entry: entry.pod
         self.reconciled = threading.Event()
         """Set once pods and libvirt have been brought into agreement after a start."""
@@ -174,6 +175,8 @@ class Pods:
             raise Conflict(
                 f"pod {before.spec.name} is suspended; resume it, or stop it to discard its memory"
             )
+        self.before_boot(entry)
+        before = entry.pod
         entry.watch = Stopwatch()
         spec = before.spec.replaced(nics=nics, dns=dns)
         images = [self._images.get(c.image_id) for c in before.containers]

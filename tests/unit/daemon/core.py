@@ -13,6 +13,8 @@ from nova_hyper.daemon.pods.monitor import Monitor
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
 from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.pods.reshaping import Reshaping
+from nova_hyper.daemon.pods.restorepoint import RestorePoints
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
@@ -87,6 +89,18 @@ class Core:
             Dumps(self.dumps, most=2, max_mib=512),
             lambda: assets,
         )
+        self.restore_points = RestorePoints(
+            self.registry, self.pods, self.repository, self.disks, self.platform
+        )
+        self.reshaping = Reshaping(
+            self.pods,
+            self.repository,
+            self.images,
+            self.disks,
+            self.platform,
+            self.restore_points,
+            settings,
+        )
         self.monitor = Monitor(
             self.registry,
             self.repository,
@@ -100,6 +114,7 @@ class Core:
         for pod in self.repository.load():
             self.registry.add(pod)
         self.images.retain({entry.id for entry in self.registry})
+        self.restore_points.settle_all()
 
     def restarted(self) -> Core:
         self.monitor.stop()

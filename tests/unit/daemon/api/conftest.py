@@ -87,6 +87,8 @@ def app(core, images, streams):
         core.power,
         core.boot_files,
         lambda: USAGE,
+        core.reshaping,
+        core.restore_points,
     )
     return App(
         handlers, StreamHandlers(core.sessions, images, images, core.commits), streams, MAX_BODY

@@ -35,6 +35,7 @@ from nova_hyper.spec.probe import (
     Probes,
     TcpCheck,
 )
+from nova_hyper.spec.shape import Shape
 from nova_hyper.spec.stats import ContainerStats, NicStats, PodStats, Process, Top
 from nova_hyper.spec.usage import DiskUsage, ImageUsage, PodUsage, Pruned
 from nova_hyper.spec.volume import Medium, Mount, Volume, VolumeFile
@@ -162,6 +163,7 @@ EXAMPLES = {
     "Dns": [Dns(), FULL_SPEC.dns],
     "Container": list(FULL_SPEC.containers),
     "PodSpec": [FULL_SPEC, fakes.spec()],
+    "Shape": [Shape.of(FULL_SPEC), Shape.of(fakes.spec())],
     "Pod": [POD, FRESH_POD],
     "EventPage": [EventPage((EVENT,), 7), EventPage((), 0, lost=True)],
     "PodStats": [STATS, PodStats(1, 2, 3, 4)],
@@ -198,6 +200,7 @@ PLACES = {
     VolumeFile: SCHEMAS["VolumeFile"],
     HostAlias: SCHEMAS["HostAlias"],
     PodSpec: SCHEMAS["PodSpec"],
+    Shape: SCHEMAS["Shape"],
     Pod: SCHEMAS["Pod"],
     ContainerStatus: SCHEMAS["Pod"]["properties"]["containers"]["items"],
     Mark: SCHEMAS["Pod"]["properties"]["timeline"]["items"],
@@ -220,7 +223,7 @@ ENUMS = {
 # What a request consists of has defaults; what an answer consists of is always whole.
 REQUESTS = (
     *(Nic, Route, Dns, Container, PodSpec, Port, Resources, Security, Probes, Probe, ExecCheck),
-    *(TcpCheck, HttpCheck, HttpHeader, Mount, Volume, VolumeFile, HostAlias),
+    *(Shape, TcpCheck, HttpCheck, HttpHeader, Mount, Volume, VolumeFile, HostAlias),
 )
 
 
