@@ -16,9 +16,9 @@ _GIB = 1024**3
 _MIB = 1024**2
 _MKFS_S = 60
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# 64bit and resize_inode, which are e2fsprogs' defaults too, are what lets a mounted file system
-# grow by any factor. The file is new, so what mkfs would zero is zero already: 10 ms for 100 GiB. No reserved blocks,
-# because the disk is the container's alone.
+# The file is new, so what mkfs would zero is zero already: 10 ms for 100 GiB. No reserved blocks,
+# because the disk is the container's alone. The features, e2fsprogs' defaults too, are what lets a
+# mounted file system grow by any factor.
 _EXTENDED = "lazy_itable_init=1,lazy_journal_init=1,nodiscard,assume_storage_prezeroed=1"
 _MKFS = ["mkfs.ext4", "-q", "-F", "-m", "0", "-O", "64bit,resize_inode", "-E", _EXTENDED]
 

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from nova_hyper.spec.boot import Boot
-from nova_hyper.spec.pod import PodSpec
+from nova_hyper.spec.pod import PodSpec, RestartPolicy
 from nova_hyper.virt import flavor, image_properties, local_disks
+
+MANIFEST_LABEL = "nova.manifest"
+"""The label of a pod that a manifest describes: that says how it is supervised."""
 
 
 def problems(
@@ -47,11 +50,14 @@ def complete(
         boot=boot,
     )
     if of_manifest:
-        return pod
+        return dataclasses.replace(pod, labels={**pod.labels, MANIFEST_LABEL: "true"})
+    policy, grace = supervision(pod, instance, wanted)
+    return dataclasses.replace(pod, restart_policy=policy, termination_grace_s=grace)
+
+
+def supervision(pod: PodSpec, instance: Any, wanted: Any) -> tuple[RestartPolicy, float | None]:
+    """Return restart policy and grace of *pod* with the flavor *wanted*."""
+    if MANIFEST_LABEL in pod.labels:
+        return pod.restart_policy, pod.termination_grace_s
     policy = flavor.restart_policy(wanted) or image_properties.restart_policy(instance)
-    grace = flavor.termination_grace(wanted)
-    return dataclasses.replace(
-        pod,
-        restart_policy=policy or pod.restart_policy,
-        termination_grace_s=pod.termination_grace_s if grace is None else grace,
-    )
+    return policy or RestartPolicy.NEVER, flavor.termination_grace(wanted)
