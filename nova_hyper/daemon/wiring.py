@@ -173,9 +173,7 @@ class Daemon:
             ),
             guest,
         )
-        restore_points = RestorePoints(
-            self._registry, self._pods, repository, disks, self._platform
-        )
+        restore_points = RestorePoints(self._pods, repository, disks, self._platform)
         reshaping = Reshaping(
             self._pods, repository, self._images, disks, self._platform, restore_points, settings
         )
@@ -187,7 +185,6 @@ class Daemon:
         self._images.owner_name = self._registry.name_of
         self._images.retain({entry.id for entry in self._registry})
         self._images.collect()
-        restore_points.settle_all()
         sessions = Sessions(self._registry, repository, sandboxes, self._pods)
         handlers = Handlers(
             self._pods,

@@ -16,12 +16,12 @@ from pathlib import Path
 from nova_hyper.daemon import sparse
 from nova_hyper.daemon.files import write_json
 from nova_hyper.daemon.pods import fitting
-from nova_hyper.daemon.pods.registry import Entry, Registry
+from nova_hyper.daemon.pods.registry import Entry
 from nova_hyper.daemon.pods.repository import Repository
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.ports import Platform, WritableDisks
 from nova_hyper.spec import codec
-from nova_hyper.spec.errors import Conflict, HyperError
+from nova_hyper.spec.errors import Conflict
 from nova_hyper.spec.pod import Pod, PodState
 from nova_hyper.spec.shape import Shape
 
@@ -55,18 +55,16 @@ class RestorePoints:
 
     def __init__(
         self,
-        registry: Registry,
         pods: Pods,
         repository: Repository,
         disks: WritableDisks,
         platform: Platform,
     ) -> None:
-        self._registry = registry
         self._pods = pods
         self._repository = repository
         self._disks = disks
         self._platform = platform
-        pods.before_boot = self.settle
+        pods.settle_files = self.settle
 
     def make(self, ref: str) -> Pod:
         """Keep the shape of a pod and its disks as they are; one that is kept stays so.
@@ -139,7 +137,7 @@ class RestorePoints:
     def settle(self, entry: Entry) -> None:
         """Finish or undo what a daemon before this one was killed in; the pod is down.
 
-        The lock is held, or nobody else is there yet.
+        The lock is held.
 
         :raises OSError: when a file cannot be changed.
         """
@@ -148,16 +146,6 @@ class RestorePoints:
         if self._place(entry, _RESTORING).exists():
             self._finish(entry)
         self._fit(entry)
-
-    def settle_all(self) -> None:
-        """Settle every pod that is down; a failure is told, and met again when it is booted."""
-        for entry in self._registry:
-            if entry.pod.state not in _DOWN:
-                continue
-            try:
-                self.settle(entry)
-            except (HyperError, OSError, ValueError) as exc:
-                LOG.error("the disks of pod %s cannot be put right: %s", entry.id, exc)
 
     def _place(self, entry: Entry, name: str) -> Path:
         return self._repository.directory(entry.id) / name

@@ -66,7 +66,8 @@ class Pods:
         self._events = events
         self._settings = settings
         self.on_released: Callable[[Entry], None] = lambda _entry: None
-        self.before_boot: Callable[[Entry], None] = lambda _entry: None
+        self.settle_files: Callable[[Entry], None] = lambda _entry: None
+        """Brings the disks of a pod that is down in line with its record; the lock is held."""
         self.on_start_suspended: Callable[[Entry], Pod] = lambda entry: entry.pod
         self.reconciled = threading.Event()
         """Set once pods and libvirt have been brought into agreement after a start."""
@@ -175,7 +176,7 @@ class Pods:
             raise Conflict(
                 f"pod {before.spec.name} is suspended; resume it, or stop it to discard its memory"
             )
-        self.before_boot(entry)
+        self.settle_files(entry)
         before = entry.pod
         entry.watch = Stopwatch()
         spec = before.spec.replaced(nics=nics, dns=dns)

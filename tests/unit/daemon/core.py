@@ -89,9 +89,7 @@ class Core:
             Dumps(self.dumps, most=2, max_mib=512),
             lambda: assets,
         )
-        self.restore_points = RestorePoints(
-            self.registry, self.pods, self.repository, self.disks, self.platform
-        )
+        self.restore_points = RestorePoints(self.pods, self.repository, self.disks, self.platform)
         self.reshaping = Reshaping(
             self.pods,
             self.repository,
@@ -114,7 +112,6 @@ class Core:
         for pod in self.repository.load():
             self.registry.add(pod)
         self.images.retain({entry.id for entry in self.registry})
-        self.restore_points.settle_all()
 
     def restarted(self) -> Core:
         self.monitor.stop()

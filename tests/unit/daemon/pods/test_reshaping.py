@@ -23,7 +23,7 @@ from nova_hyper.spec.image import Layer
 from nova_hyper.spec.pod import PodState, RestartPolicy
 from nova_hyper.spec.shape import Shape
 from nova_hyper.spec.tuning import CpuTopology, Tuning
-from tests.unit.daemon.fakes import ALL_FEATURES, POD_ID, image, spec
+from tests.unit.daemon.fakes import ALL_FEATURES, POD_ID, FakeSession, image, spec
 
 SMALL = spec(root_gib=1, ephemerals=(EphemeralDisk(1, "/mnt"),), swap_mib=16)
 TWO = (Container("a", "web:1"), Container("b", "web:1"))
@@ -175,6 +175,13 @@ def test_a_failure_leaves_the_pod_as_it_was(stopped, monkeypatch, step):
     assert files(stopped) == BEFORE
 
 
+def restarted(core):
+    """What a new daemon has made of what a killed one has left."""
+    new = core.restarted()
+    new.monitor.reconcile()
+    return new
+
+
 class Killed(BaseException):
     """The daemon is killed: nothing of it runs any more."""
 
@@ -203,7 +210,7 @@ def test_a_kill_leaves_the_shape_of_before_or_the_new_one(stopped, kill, monkeyp
     with pytest.raises(Killed):
         stopped.reshaping.reshape(POD_ID, LARGE, dry_run=False)
     monkeypatch.undo()
-    new = stopped.restarted()
+    new = restarted(stopped)
     assert saved(new) == (LARGE.applied_to(SMALL) if whole else SMALL)
     assert files(new) == (AFTER if whole else BEFORE)
     assert read(new, "upper-main.img") == b"mine"
@@ -306,7 +313,7 @@ def test_a_kill_while_it_is_kept_leaves_no_half_of_it(stopped, kill, monkeypatch
     with pytest.raises(Killed):
         stopped.restore_points.make(POD_ID)
     monkeypatch.undo()
-    new = stopped.restarted()
+    new = restarted(stopped)
     assert left(new) == []
     assert files(new) == BEFORE
 
@@ -337,7 +344,7 @@ def test_a_restore_that_a_kill_cut_is_finished(stopped, monkeypatch, call):
     with pytest.raises(Killed):
         stopped.restore_points._finish(entry)
     monkeypatch.undo()
-    new = stopped.restarted()
+    new = restarted(stopped)
     assert saved(new) == SMALL == new.pods.get(POD_ID).spec
     assert files(new) == BEFORE
     assert read(new, "upper-main.img") == b"before"
@@ -358,7 +365,7 @@ def test_a_kill_while_it_is_dropped_leaves_nothing_to_restore(stopped, monkeypat
         stopped.restore_points.drop(POD_ID)
     monkeypatch.undo()
     assert left(stopped) == ["restore-point.old"]
-    assert left(stopped.restarted()) == []
+    assert left(restarted(stopped)) == []
 
 
 def test_a_pod_that_cannot_be_put_right_does_not_keep_the_daemon_from_starting(
@@ -368,8 +375,22 @@ def test_a_pod_that_cannot_be_put_right_does_not_keep_the_daemon_from_starting(
     directory = stopped.repository.directory(POD_ID)
     os.rename(directory / "restore-point", directory / "restoring")
     (directory / "restoring/shape.json").write_text("{}")
-    new = stopped.restarted()
-    new.monitor.reconcile()
-    assert "cannot be put right" in caplog.text
+    new = restarted(stopped)
+    assert f"looking at pod {POD_ID} failed" in caplog.text
     with pytest.raises((HyperError, ValueError)):
         new.pods.start(POD_ID)
+
+
+def test_a_file_system_has_time_to_grow(stopped, monkeypatch):
+    stopped.reshaping.reshape(POD_ID, shape(root_gib=2000), dry_run=False)
+    waited = {}
+    request = FakeSession.request
+
+    def note(self, op, timeout, **args):
+        waited[op] = timeout
+        return request(self, op, timeout, **args)
+
+    monkeypatch.setattr(FakeSession, "request", note)
+    stopped.pods.start(POD_ID)
+    assert waited["container.create"] == waited["disk.mount"] == 130
+    assert waited["pod.configure"] == 30
