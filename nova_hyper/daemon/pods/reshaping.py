@@ -20,6 +20,8 @@ from nova_hyper.spec.shape import Shape
 
 LOG = logging.getLogger(__name__)
 
+_GIB = 1024**3
+
 
 class Reshaping:
     """Gives pods another shape."""
@@ -81,20 +83,17 @@ class Reshaping:
         known = dict(fitting.kept(self._repository, before))
         wanted = dict(fitting.kept(self._repository, spec))
         new = {path: size for path, size in wanted.items() if path not in known}
-        grown = {p: s for p, s in known.items() if wanted[p] > s}
+        larger = {path: size for path, size in known.items() if wanted[path] > size}
+        # One that is larger than its record says may have been seen so by a guest.
+        exact = {p: size for p, size in larger.items() if p.stat().st_size == size * _GIB}
         return [
             plan.Step(
-                "new disks", lambda: self._make(entry, new, bool(grown)), lambda: _remove(new)
+                "new disks", lambda: self._make(entry, new, bool(larger)), lambda: _remove(new)
             ),
             plan.Step(
                 "record", lambda: self._record(entry, spec), lambda: self._record(entry, before)
             ),
-            plan.Step(
-                "fit",
-                lambda: self._fit(spec),
-                # No guest has seen them larger.
-                lambda: [self._disks.resize(path, size) for path, size in grown.items()],
-            ),
+            plan.Step("fit", lambda: self._fit(spec), lambda: self._shrink(exact)),
         ]
 
     def _make(self, entry: Entry, disks: dict[Path, int], grows: bool) -> None:
@@ -102,6 +101,11 @@ class Reshaping:
             self._repository.note_growth(entry.id)
         for path, size_gib in disks.items():
             self._disks.create(path, size_gib, self._platform.owner())
+
+    def _shrink(self, disks: dict[Path, int]) -> None:
+        """Make disks as large as they were: no guest has seen them larger."""
+        for path, size_gib in disks.items():
+            self._disks.resize(path, size_gib)
 
     def _record(self, entry: Entry, spec: PodSpec) -> None:
         entry.update(spec=spec)

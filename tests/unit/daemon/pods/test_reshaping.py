@@ -394,3 +394,12 @@ def test_a_file_system_has_time_to_grow(stopped, monkeypatch):
     stopped.pods.start(POD_ID)
     assert waited["container.create"] == waited["disk.mount"] == 130
     assert waited["pod.configure"] == 30
+
+
+def test_a_failure_does_not_shrink_a_disk_that_was_larger_than_its_record(stopped):
+    path = stopped.repository.directory(POD_ID) / "upper-main.img"
+    os.truncate(path, 5 << 30)
+    stopped.disks.fail("create_swap", DiskFull("no room"))
+    with pytest.raises(DiskFull):
+        stopped.reshaping.reshape(POD_ID, shape(root_gib=20, swap_mib=32), dry_run=False)
+    assert path.stat().st_size >= 5 << 30
