@@ -74,6 +74,7 @@ class HyperDriver(driver.ComputeDriver):
         self._resizing = Resizing(self._hyperd, self._lifecycle, str(CONF.my_ip))
         self._events: LifecycleEvents | None = None
         self._nodename: str | None = None
+        self._host = str(CONF.host)
 
     # The host
 
@@ -83,6 +84,7 @@ class HyperDriver(driver.ComputeDriver):
         :raises HyperdUnavailable: when it does not, which ends nova-compute as
             a missing libvirtd does with the libvirt driver.
         """
+        self._host = host
         with errors.asking_host():
             version = self._hyperd.version()
             facts = self._hyperd.host()
@@ -382,11 +384,11 @@ class HyperDriver(driver.ComputeDriver):
 
     def check_instance_shared_storage_local(self, context: Any, instance: Any) -> Any:
         """Return what :meth:`check_instance_shared_storage_remote` is asked on another host."""
-        return storage.question(CONF.host)
+        return storage.question(self._host)
 
     def check_instance_shared_storage_remote(self, context: Any, data: Any) -> bool:
         """Tell whether the host that asks has the disks of this one: only itself has."""
-        return storage.is_shared(data, CONF.host)
+        return storage.is_shared(data, self._host)
 
     def check_instance_shared_storage_cleanup(self, context: Any, data: Any) -> None:
         """Do nothing: asking has left nothing."""

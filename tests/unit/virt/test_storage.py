@@ -57,12 +57,11 @@ def test_an_instance_of_a_failed_host_is_on_no_other_hosts_disk(driven):
     assert driven.instance_exists(instance()) is False
 
 
-def test_only_a_host_itself_shares_its_disks(driven, conf):
+def test_only_a_host_itself_shares_its_disks(driven):
     asked = driven.check_instance_shared_storage_local(None, instance())
     assert driven.check_instance_shared_storage_remote(None, asked) is True
     driven.check_instance_shared_storage_cleanup(None, asked)
-    conf.config(host="hyper-2")
-    assert driven.check_instance_shared_storage_remote(None, asked) is False
+    assert driven.check_instance_shared_storage_remote(None, {"host": "hyper-2"}) is False
 
 
 def test_a_revert_on_the_same_host_stops_the_pod_and_removes_nothing(driven, hyperd, pod):
