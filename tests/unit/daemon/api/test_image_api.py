@@ -70,7 +70,7 @@ def store(tmp_path):
 def hyperd(core, streams, store, puller, tmp_path):
     handlers = Handlers(
         *(core.pods, core.sessions, store, core.events, None, core.power, core.boot_files),
-        store.usage,
+        *(store.usage, core.reshaping, core.restore_points),
     )
     app = App(
         handlers, StreamHandlers(core.sessions, store, puller, core.commits), streams, 1 << 20
