@@ -14,6 +14,7 @@
 #include "disk.h"
 #include "field.h"
 #include "file.h"
+#include "grow.h"
 #include "mountpoint.h"
 #include "request.h"
 #include "rootfs.h"
@@ -101,6 +102,11 @@ static int mount_disk(const char *serial, const char *format, char device[DEVICE
         rmdir(directory);
         return failure_set(why, "disk", "disk \"%s\" does not mount as %s: %s", serial, format,
                            strerror(error));
+    }
+    if (grow_to_device(device, directory, why) < 0) {
+        umount2(directory, MNT_DETACH);
+        rmdir(directory);
+        return -1;
     }
     return 0;
 }

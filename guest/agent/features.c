@@ -7,6 +7,7 @@ static const char *const names[] = {
     "clock",
     "disks",
     "entropy",
+    "grow",
     "resources",
     "security",
     "log",

@@ -10,6 +10,7 @@
 #include "container.h"
 #include "disk.h"
 #include "file.h"
+#include "grow.h"
 
 #define OWN "/run/upper"
 #define SHARED "/run/shared"
@@ -44,6 +45,10 @@ static int mount_disk(const char *serial, const char *target, struct failure *wh
         return failure_set(why, "disk",
                            "the writable layer on disk \"%s\" does not mount as ext4: %s", serial,
                            strerror(errno));
+    }
+    if (grow_to_device(device, target, why) < 0) {
+        umount2(target, MNT_DETACH);
+        return -1;
     }
     return 0;
 }

@@ -14,6 +14,7 @@ from nova_hyper.client.images import ImageCalls
 from nova_hyper.client.power import PowerCalls
 from nova_hyper.client.session import StreamSession
 from nova_hyper.client.setup import SetupCalls
+from nova_hyper.client.shape import ShapeCalls
 from nova_hyper.client.transport import Opened, Response, Transport
 from nova_hyper.spec import codec
 from nova_hyper.spec.boot import BootFile, BootFileKind
@@ -30,7 +31,7 @@ from nova_hyper.spec.stream import PROTOCOL, Terminal
 _ERROR_STATUS = 400
 
 
-class HyperClient(PowerCalls, ImageCalls, ConsoleCalls, SetupCalls):
+class HyperClient(PowerCalls, ImageCalls, ConsoleCalls, SetupCalls, ShapeCalls):
     """A client of one host's hyperd; usable by many threads at once.
 
     *ref* is the id or the name of a pod or image.  Every method raises the

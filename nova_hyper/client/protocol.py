@@ -15,6 +15,7 @@ from nova_hyper.spec.log import LogLine
 from nova_hyper.spec.nic import Dns, Nic
 from nova_hyper.spec.pod import Pod, PodSpec
 from nova_hyper.spec.setup import Setup, SetupDone
+from nova_hyper.spec.shape import Shape
 from nova_hyper.spec.stats import PodStats, Top
 from nova_hyper.spec.stream import Terminal
 
@@ -139,6 +140,18 @@ class Hyperd(Protocol):
 
     def diagnostics(self, ref: str) -> Diagnostics:
         """Return what the host counts of a pod that is up."""
+
+    def reshape_pod(self, ref: str, shape: Shape, dry_run: bool = False) -> Pod:
+        """Give a stopped pod another shape; *dry_run*: tell whether it could have it."""
+
+    def make_restore_point(self, ref: str) -> Pod:
+        """Keep the shape and the disks of a stopped pod."""
+
+    def drop_restore_point(self, ref: str) -> Pod:
+        """Remove what is kept of a pod, if anything is."""
+
+    def restore_pod(self, ref: str) -> Pod:
+        """Make a stopped pod what was kept, if anything is."""
 
     def console(self, ref: str, max_bytes: int) -> bytes:
         """Return the last *max_bytes* bytes of the containers' output."""

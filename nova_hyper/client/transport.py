@@ -110,6 +110,9 @@ class Transport:
                     raise DaemonUnavailable(
                         f"hyperd closed the connection to {self.path} twice ({exc}); see its log"
                     ) from exc
+                # A daemon that is killed closes what it has open in no order: its own socket may
+                # still take a connection, which nobody would answer.
+                time.sleep(_RETRY_SECONDS)
             finally:
                 connection.close()
         raise AssertionError("unreachable")

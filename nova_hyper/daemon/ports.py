@@ -205,6 +205,8 @@ class WritableDisks(Protocol):
 
     def create_swap(self, path: Path, size_mib: int, owner: str) -> None: ...
 
+    def resize(self, path: Path, size_gib: int) -> None: ...
+
 
 class Platform(Protocol):
     """What a pod needs to know of the host it starts on."""

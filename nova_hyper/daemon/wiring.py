@@ -44,6 +44,8 @@ from nova_hyper.daemon.pods.monitor import Monitor
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
 from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.pods.reshaping import Reshaping
+from nova_hyper.daemon.pods.restorepoint import RestorePoints
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
@@ -174,6 +176,10 @@ class Daemon:
             ),
             guest,
         )
+        restore_points = RestorePoints(self._pods, repository, disks, self._platform)
+        reshaping = Reshaping(
+            self._pods, repository, self._images, disks, self._platform, restore_points, settings
+        )
         self._monitor = Monitor(
             self._registry, repository, sandboxes, hypervisor, self._pods, power
         )
@@ -199,6 +205,8 @@ class Daemon:
             HostUsage(self._images.usage, self._registry, repository),
             self._consoles,
             Setups(self._pods, sandboxes, repository, self._platform),
+            reshaping,
+            restore_points,
         )
         puller = Puller(
             self._images,

@@ -19,7 +19,15 @@ from nova_hyper.client import HyperClient, Hyperd
 from nova_hyper.spec.errors import HyperError, PodNotFound
 from nova_hyper.spec.pod import Pod
 from nova_hyper.vif import plugging
-from nova_hyper.virt import console, diagnostics, errors, inventory, podspec, requirements
+from nova_hyper.virt import (
+    console,
+    diagnostics,
+    errors,
+    inventory,
+    podspec,
+    requirements,
+    storage,
+)
 from nova_hyper.virt.availability import Availability
 from nova_hyper.virt.birth import Birth
 from nova_hyper.virt.blueprint import FORMAT_PROPERTY, Blueprints
@@ -28,6 +36,7 @@ from nova_hyper.virt.events import LifecycleEvents
 from nova_hyper.virt.image import ImageCache, image_ids
 from nova_hyper.virt.lifecycle import Lifecycle, Wiring
 from nova_hyper.virt.power import Power
+from nova_hyper.virt.resizing import Resizing
 
 CONF = nova.conf.CONF
 conf.register(CONF, conf.list_nova_opts())
@@ -42,6 +51,7 @@ class HyperDriver(driver.ComputeDriver):
     capabilities = {
         **driver.ComputeDriver.capabilities,
         "has_imagecache": True,
+        "supports_evacuate": True,
         # Archives of Docker images are uploaded with disk_format=raw.
         "supports_image_type_raw": True,
         "supports_device_tagging": True,
@@ -64,8 +74,10 @@ class HyperDriver(driver.ComputeDriver):
         )
         self._birth = Birth(self._hyperd)
         self._power = Power(self._hyperd, virtapi, CONF.vif_plugging_timeout)
+        self._resizing = Resizing(self._hyperd, self._lifecycle, str(CONF.my_ip))
         self._events: LifecycleEvents | None = None
         self._nodename: str | None = None
+        self._host = str(CONF.host)
 
     # The host
 
@@ -75,6 +87,7 @@ class HyperDriver(driver.ComputeDriver):
         :raises HyperdUnavailable: when it does not, which ends nova-compute as
             a missing libvirtd does with the libvirt driver.
         """
+        self._host = host
         with errors.asking_host():
             version = self._hyperd.version()
             facts = self._hyperd.host()
@@ -253,6 +266,8 @@ class HyperDriver(driver.ComputeDriver):
         share_info: Any = None,
     ) -> None:
         """Stop a pod, softly or not, and start it again."""
+        if reboot_type != _SOFT:
+            self._resizing.mend(instance)
         self._lifecycle.reboot(instance, network_info, soft=reboot_type == _SOFT)
 
     def pause(self, instance: Any) -> None:
@@ -319,6 +334,80 @@ class HyperDriver(driver.ComputeDriver):
     def get_serial_console(self, context: Any, instance: Any) -> Any:
         """Return where the console of a pod that runs listens, a ``ConsoleSerial``."""
         return console.serial(self._hyperd, instance, CONF.serial_console)
+
+    # Resize
+
+    def migrate_disk_and_power_off(
+        self,
+        context: Any,
+        instance: Any,
+        dest: str,
+        flavor: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        timeout: int = 0,
+        retry_interval: int = 0,
+    ) -> str:
+        """Stop a pod that shall have another flavor; the destination needs to know nothing."""
+        self._resizing.begin(instance, dest, flavor, network_info, block_device_info, timeout)
+        return ""
+
+    def finish_migration(
+        self,
+        context: Any,
+        migration: Any,
+        instance: Any,
+        disk_info: str,
+        network_info: Any,
+        image_meta: Any,
+        resize_instance: bool,
+        allocations: Any,
+        block_device_info: Any = None,
+        power_on: bool = True,
+        share_info: Any = None,
+    ) -> None:
+        """Give a stopped pod the size of its new flavor."""
+        self._resizing.finish(instance, image_meta, network_info or [], power_on)
+
+    def confirm_migration(
+        self, context: Any, migration: Any, instance: Any, network_info: Any
+    ) -> None:
+        """Remove what a pod was before it was resized."""
+        self._resizing.confirm(instance)
+
+    def finish_revert_migration(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        migration: Any,
+        block_device_info: Any = None,
+        power_on: bool = True,
+        share_info: Any = None,
+    ) -> None:
+        """Make a pod what it was before it was resized."""
+        self._resizing.revert(instance, network_info or [], power_on)
+
+    # Where instances are
+
+    def instance_on_disk(self, instance: Any) -> bool:
+        """Tell whether what the instance has written is here: only its own host has it."""
+        return self.instance_exists(instance)
+
+    def check_instance_shared_storage_local(self, context: Any, instance: Any) -> Any:
+        """Return what :meth:`check_instance_shared_storage_remote` is asked on another host."""
+        return storage.question(self._host)
+
+    def check_instance_shared_storage_remote(self, context: Any, data: Any) -> bool:
+        """Tell whether the host that asks has the disks of this one: only itself has."""
+        return storage.is_shared(data, self._host)
+
+    def check_instance_shared_storage_cleanup(self, context: Any, data: Any) -> None:
+        """Do nothing: asking has left nothing."""
+
+    def delete_instance_files(self, instance: Any) -> bool:
+        """Remove what is left of a deleted instance, and return whether nothing is."""
+        return storage.delete(self._hyperd, instance)
 
     # Ports
 

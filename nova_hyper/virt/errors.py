@@ -110,6 +110,15 @@ def operating(
 
 
 @contextlib.contextmanager
+def rolling_back() -> Iterator[None]:
+    """Have the manager leave the server in the state that it was in, with the fault."""
+    try:
+        yield
+    except nova_exception.NovaException as exc:
+        raise nova_exception.InstanceFaultRollback(inner_exception=exc) from exc
+
+
+@contextlib.contextmanager
 def asking_host() -> Iterator[None]:
     """Turn hyperd's errors in the body into Nova's, where no instance is concerned."""
     try:

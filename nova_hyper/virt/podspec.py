@@ -12,6 +12,7 @@ from nova_hyper.vif import nics
 CONTAINER_NAME = "main"
 _CREATOR = "creator"
 _NOVA = "nova"
+_FLAVOR = "nova.flavor"
 _MAX_HOSTNAME = 63
 
 
@@ -44,6 +45,11 @@ def is_novas(pod: Pod) -> bool:
     return pod.spec.labels.get(_CREATOR) == _NOVA
 
 
+def labels_of_flavor(labels: Mapping[str, str], flavor: Any) -> dict[str, str]:
+    """Return *labels* as they are with another flavor."""
+    return {**labels, _FLAVOR: str(flavor.name)}
+
+
 def _hostname(name: str) -> str:
     """Return *name*, or its first label where Nova allows more than Linux does."""
     return name if len(name) <= _MAX_HOSTNAME else name.partition(".")[0][:_MAX_HOSTNAME]
@@ -54,7 +60,7 @@ def _labels(instance: Any) -> dict[str, str]:
     labels = {
         _CREATOR: _NOVA,
         "nova.display_name": instance.display_name,
-        "nova.flavor": instance.flavor.name,
+        _FLAVOR: instance.flavor.name,
         "nova.image": instance.image_ref,
         "nova.project": instance.project_id,
         "nova.user": instance.user_id,

@@ -8,8 +8,6 @@ server as it was, with the fault.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 from nova import exception as nova_exception
@@ -51,7 +49,7 @@ class Power:
 
         :raises InstanceFaultRollback: around hyperd's reason; the instance runs on.
         """
-        with _rolling_back(), errors.operating(instance):
+        with errors.rolling_back(), errors.operating(instance):
             self._hyperd.suspend_pod(instance.uuid)
 
     def resume(self, instance: Any, network_info: Any) -> None:
@@ -60,7 +58,7 @@ class Power:
         :raises InstanceFaultRollback: around the reason; the instance is suspended as before.
         """
         ports = list(network_info or [])
-        with _rolling_back(), errors.operating(instance):
+        with errors.rolling_back(), errors.operating(instance):
             plugging.plug(instance, ports)
             awaited = wiring.awaited_ports(ports)
             with wiring.wired(self._virtapi, instance, awaited, self._wiring_timeout, fatal=False):
@@ -82,12 +80,3 @@ class Power:
                 if self._hyperd.pod(instance.uuid).qemu_pid is None:
                     raise nova_exception.InstanceNotRunning(instance_id=instance.uuid) from error
                 raise
-
-
-@contextlib.contextmanager
-def _rolling_back() -> Iterator[None]:
-    """Have the manager leave the server in the state that it was in."""
-    try:
-        yield
-    except nova_exception.NovaException as exc:
-        raise nova_exception.InstanceFaultRollback(inner_exception=exc) from exc

@@ -8,8 +8,11 @@ from typing import Any
 
 from nova_hyper.spec.boot import Boot
 from nova_hyper.spec.console import ConsoleKind
-from nova_hyper.spec.pod import PodSpec
+from nova_hyper.spec.pod import PodSpec, RestartPolicy
 from nova_hyper.virt import flavor, image_properties, local_disks
+
+MANIFEST_LABEL = "nova.manifest"
+"""The label of a pod that a manifest describes: that says how it is supervised."""
 
 
 def problems(
@@ -49,16 +52,26 @@ def complete(
         boot=boot,
     )
     if of_manifest:
-        return pod
+        return dataclasses.replace(pod, labels={**pod.labels, MANIFEST_LABEL: "true"})
+    policy, grace = supervision(pod, instance, wanted)
+    pod = dataclasses.replace(pod, restart_policy=policy, termination_grace_s=grace)
+    return _with_console(pod, instance, wanted)
+
+
+def supervision(pod: PodSpec, instance: Any, wanted: Any) -> tuple[RestartPolicy, float | None]:
+    """Return restart policy and grace of *pod* with the flavor *wanted*."""
+    if MANIFEST_LABEL in pod.labels:
+        return pod.restart_policy, pod.termination_grace_s
     policy = flavor.restart_policy(wanted) or image_properties.restart_policy(instance)
-    grace = flavor.termination_grace(wanted)
+    return policy or RestartPolicy.NEVER, flavor.termination_grace(wanted)
+
+
+def _with_console(pod: PodSpec, instance: Any, wanted: Any) -> PodSpec:
+    """Return *pod* with a terminal where its console is its container's own."""
     kind = flavor.console(wanted) or image_properties.console(instance)
+    if kind is not ConsoleKind.ATTACH:
+        return pod
     (container,) = pod.containers
-    if kind is ConsoleKind.ATTACH:
-        container = dataclasses.replace(container, stdin=True, tty=True)
     return dataclasses.replace(
-        pod,
-        containers=(container,),
-        restart_policy=policy or pod.restart_policy,
-        termination_grace_s=pod.termination_grace_s if grace is None else grace,
+        pod, containers=(dataclasses.replace(container, stdin=True, tty=True),)
     )

@@ -8,6 +8,7 @@
 #include "decimal.h"
 #include "check.h"
 #include "environment.h"
+#include "ext4.h"
 #include "failure.h"
 #include "field.h"
 #include "netlink.h"
@@ -214,6 +215,53 @@ static void messages_are_cut_at_whole_characters(void)
     CHECK_TEXT(why.message, "good");
 }
 
+/* A superblock of *blocks* blocks of 4 KiB. */
+static void write_superblock(uint8_t superblock[EXT4_SUPERBLOCK_SIZE], uint64_t blocks)
+{
+    memset(superblock, 0, EXT4_SUPERBLOCK_SIZE);
+    for (int i = 0; i < 4; i++) {
+        superblock[0x4 + i] = (uint8_t)(blocks >> 8 * i);
+        superblock[0x150 + i] = (uint8_t)(blocks >> 8 * (i + 4));
+    }
+    superblock[0x18] = 2;
+    superblock[0x38] = 0x53;
+    superblock[0x39] = 0xef;
+    superblock[0x60] = 0x80;
+}
+
+static void a_file_system_grows_to_all_of_a_larger_device(void)
+{
+    const uint64_t gib = 1024 * 1024 * 1024, blocks = gib / 4096;
+    uint8_t superblock[EXT4_SUPERBLOCK_SIZE];
+
+    write_superblock(superblock, blocks);
+    CHECK(ext4_blocks_to_grow_to(superblock, gib) == 0);
+    CHECK(ext4_blocks_to_grow_to(superblock, 2 * gib) == 2 * blocks);
+    CHECK(ext4_blocks_to_grow_to(superblock, 2 * gib + 4095) == 2 * blocks);
+    /* Less than a group of blocks is what the kernel could not use either. */
+    CHECK(ext4_blocks_to_grow_to(superblock, gib + gib / 8 - 4096) == 0);
+    CHECK(ext4_blocks_to_grow_to(superblock, gib + gib / 8) == blocks + blocks / 8);
+    CHECK(ext4_blocks_to_grow_to(superblock, gib / 2) == 0);
+    CHECK(ext4_blocks_to_grow_to(superblock, 0) == 0);
+    write_superblock(superblock, (uint64_t)1 << 33);
+    CHECK(ext4_blocks_to_grow_to(superblock, (uint64_t)1 << 45) == 0);
+    CHECK(ext4_blocks_to_grow_to(superblock, (uint64_t)1 << 46) == (uint64_t)1 << 34);
+    write_superblock(superblock, UINT64_MAX);
+    CHECK(ext4_blocks_to_grow_to(superblock, UINT64_MAX) == 0);
+}
+
+static void what_is_not_ext4_does_not_grow(void)
+{
+    uint8_t superblock[EXT4_SUPERBLOCK_SIZE];
+
+    write_superblock(superblock, 1 << 18);
+    superblock[0x38] = 0;
+    CHECK(ext4_blocks_to_grow_to(superblock, (uint64_t)1 << 40) == 0);
+    write_superblock(superblock, 1 << 18);
+    superblock[0x18] = 200;
+    CHECK(ext4_blocks_to_grow_to(superblock, (uint64_t)1 << 40) == 0);
+}
+
 int main(void)
 {
     RUN(the_environment_is_completed_only_where_something_is_missing);
@@ -230,5 +278,7 @@ int main(void)
     RUN(capabilities_have_names);
     RUN(names_are_safe_as_file_names);
     RUN(messages_are_cut_at_whole_characters);
+    RUN(a_file_system_grows_to_all_of_a_larger_device);
+    RUN(what_is_not_ext4_does_not_grow);
     return 0;
 }

@@ -43,6 +43,7 @@ from tests.unit import programs
 from tests.unit.daemon.fakes import FakeStream
 from tests.unit.fake_power import FakePower
 from tests.unit.fake_setup import FakeSetup
+from tests.unit.fake_shape import FakeShape
 from tests.unit.programs import FakeExec
 
 HOST = Host(
@@ -69,7 +70,7 @@ HOST = Host(
 NOT_AN_ARCHIVE = b"not an archive"
 
 
-class FakeHyperd(FakePower, FakeSetup):
+class FakeHyperd(FakePower, FakeSetup, FakeShape):
     """``fail_next`` maps a method's name to the error that its next call raises."""
 
     def __init__(self) -> None:
@@ -89,6 +90,7 @@ class FakeHyperd(FakePower, FakeSetup):
         self._console_ports: dict[str, int] = {}
         self.console_kinds: dict[str, ConsoleKind] = {}
         self._clock = 0
+        self.kept = {}
         self.signals: list[tuple[str, str | None, str]] = []
         self.opened: list[tuple[str, dict[str, Any]]] = []
         self.files = dict(programs.FILES)
@@ -305,6 +307,7 @@ class FakeHyperd(FakePower, FakeSetup):
         self.drives.pop(ref, None)
         pod = self._update(self.pod(ref), EventKind.DELETED, state=PodState.DELETING)
         del self._pods[pod.spec.id]
+        self.kept.pop(pod.spec.id, None)
 
     def console(self, ref: str, max_bytes: int) -> bytes:
         self._called("console")

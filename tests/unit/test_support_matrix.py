@@ -34,7 +34,9 @@ def test_a_test_that_a_row_names_exists(row, module, test):
     assert test in defined, f"{row} names {module}::{test}"
 
 
-@pytest.mark.parametrize("row", ["pause", "unpause", "suspend", "resume", "trigger-crash-dump"])
+@pytest.mark.parametrize(
+    "row", ["pause", "unpause", "suspend", "resume", "trigger-crash-dump", "resize"]
+)
 def test_a_power_action_is_complete_by_a_test(row):
     values = rows()[f"operation.{row}"]
     assert values[f"driver.{DRIVER}"] == "complete"

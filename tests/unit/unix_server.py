@@ -21,6 +21,7 @@ from nova_hyper.spec.log import format_line
 from nova_hyper.spec.nic import Dns, Nic
 from nova_hyper.spec.pod import PodSpec
 from nova_hyper.spec.setup import Setup
+from nova_hyper.spec.shape import Shape
 from nova_hyper.spec.stream import Terminal
 from tests.unit.fake_hyperd import FakeHyperd
 
@@ -209,6 +210,15 @@ def api_handler(hyperd: FakeHyperd) -> type[Handler]:
                         codec.decode(Dns, body["dns"]) if "dns" in body else None,
                         body["paused"],
                     )
+                case "PUT", ["pods", ref, "shape"]:
+                    shape = codec.decode(Shape, self.json())
+                    return 200, hyperd.reshape_pod(ref, shape, query.get("dry_run") == "true")
+                case "PUT", ["pods", ref, "restore-point"]:
+                    return 200, hyperd.make_restore_point(ref)
+                case "DELETE", ["pods", ref, "restore-point"]:
+                    return 200, hyperd.drop_restore_point(ref)
+                case "POST", ["pods", ref, "restore"]:
+                    return 200, hyperd.restore_pod(ref)
                 case "POST", ["pods", ref, "crash-dump"]:
                     return 202, hyperd.crash_pod(ref)
                 case "GET", ["pods", ref, "diagnostics"]:

@@ -17,9 +17,12 @@ from nova_hyper.daemon.api.document import document
 from nova_hyper.daemon.api.image_handlers import ImageHandlers, ImageUses
 from nova_hyper.daemon.api.power_handlers import PowerHandlers
 from nova_hyper.daemon.api.setup_handlers import SetupHandlers
+from nova_hyper.daemon.api.shape_handlers import ShapeHandlers
 from nova_hyper.daemon.console.consoles import Consoles
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.pods.power import Power
+from nova_hyper.daemon.pods.reshaping import Reshaping
+from nova_hyper.daemon.pods.restorepoint import RestorePoints
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
 from nova_hyper.daemon.pods.setup import Setups
@@ -48,7 +51,7 @@ class Json(str):
     """A body that is JSON already."""
 
 
-class Handlers(PowerHandlers, ImageHandlers, ConsoleHandlers, SetupHandlers):
+class Handlers(PowerHandlers, ShapeHandlers, ImageHandlers, ConsoleHandlers, SetupHandlers):
     """The operations; see ``openapi.yaml`` for what they take and give."""
 
     def __init__(
@@ -63,9 +66,12 @@ class Handlers(PowerHandlers, ImageHandlers, ConsoleHandlers, SetupHandlers):
         usage: Callable[[], DiskUsage],
         consoles: Consoles,
         setups: Setups,
+        reshaping: Reshaping,
+        restore_points: RestorePoints,
     ) -> None:
         PowerHandlers.__init__(self, power)
         ConsoleHandlers.__init__(self, consoles)
+        ShapeHandlers.__init__(self, reshaping, restore_points)
         ImageHandlers.__init__(self, images, usage)
         SetupHandlers.__init__(self, setups)
         self._pods = pods

@@ -21,14 +21,17 @@ SYSCTLS = "sysctls"
 STREAMS = "streams"
 DISKS = "disks"
 SETUP = "setup"
+GROW = "grow"
 
 
-def check(spec: PodSpec, features: Collection[str]) -> None:
+def check(spec: PodSpec, features: Collection[str], grown: bool = False) -> None:
     """Refuse a pod that an agent with these *features* would run otherwise than asked for.
+
+    *grown* is whether a disk of the pod has become larger since it was made.
 
     :raises GuestFailed: saying what the agent lacks.
     """
-    for feature, what in _needed(spec):
+    for feature, what in _needed(spec, grown):
         require(feature, what, features)
 
 
@@ -51,7 +54,9 @@ def has_security(container: Container) -> bool:
     return restricted != Security(non_root=restricted.non_root)
 
 
-def _needed(spec: PodSpec) -> Iterator[tuple[str, str]]:
+def _needed(spec: PodSpec, grown: bool) -> Iterator[tuple[str, str]]:
+    if grown:
+        yield GROW, "disks that have become larger"
     if layout.is_shared(spec):
         yield VOLUMES, "volumes and several containers"
     if spec.ephemerals or spec.swap_mib:

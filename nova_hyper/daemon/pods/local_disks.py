@@ -47,11 +47,21 @@ def check(spec: PodSpec) -> None:
 def make(disks: WritableDisks, repository: Repository, spec: PodSpec, owner: str) -> None:
     """Make the disks for QEMU's *owner* (``uid:gid``); see :class:`WritableDisks` for failures."""
     for index, disk in enumerate(spec.ephemerals):
-        disks.create(_path(repository, spec, _serial(index)), disk.size_gib, owner)
+        disks.create(ephemeral(repository, spec.id, index), disk.size_gib, owner)
     if spec.swap_mib:
-        disks.create_swap(_path(repository, spec, _SWAP), spec.swap_mib, owner)
+        disks.create_swap(swap(repository, spec.id), spec.swap_mib, owner)
     if spec.config_drive and not repository.config_drive(spec.id).exists():
         raise InvalidRequest("the pod's config drive is missing: store it before the pod is made")
+
+
+def ephemeral(repository: Repository, pod_id: str, index: int) -> Path:
+    """Return the file of an ephemeral disk, the first of which is 0."""
+    return _path(repository, pod_id, _serial(index))
+
+
+def swap(repository: Repository, pod_id: str) -> Path:
+    """Return the file of the disk for swap."""
+    return _path(repository, pod_id, _SWAP)
 
 
 def of_domain(repository: Repository, spec: PodSpec) -> list[Disk]:
@@ -60,7 +70,7 @@ def of_domain(repository: Repository, spec: PodSpec) -> list[Disk]:
     if spec.swap_mib:
         serials.append(_SWAP)
     found = [
-        Disk(_path(repository, spec, serial), serial, readonly=False, group=serial)
+        Disk(_path(repository, spec.id, serial), serial, readonly=False, group=serial)
         for serial in serials
     ]
     if spec.config_drive:
@@ -95,5 +105,5 @@ def _serial(index: int) -> str:
     return f"ephemeral{index}"
 
 
-def _path(repository: Repository, spec: PodSpec, serial: str) -> Path:
-    return repository.directory(spec.id) / f"{serial}.img"
+def _path(repository: Repository, pod_id: str, serial: str) -> Path:
+    return repository.directory(pod_id) / f"{serial}.img"

@@ -220,9 +220,11 @@ class Monitor:
             self._look_at_guest(entry)
         elif entry.pod.state is PodState.SUSPENDED:
             self._power.observe(entry, self._hypervisor.state(entry.id))
-        elif self._hypervisor.state(entry.id) is not None:
-            # An interrupted start or stop.
-            self._sandboxes.destroy(entry)
+        else:
+            if self._hypervisor.state(entry.id) is not None:
+                # An interrupted start or stop.
+                self._sandboxes.destroy(entry)
+            self._pods.settle_files(entry)
 
     def _look_at_guest(self, entry: Entry) -> None:
         state = self._hypervisor.state(entry.id)

@@ -96,6 +96,17 @@ class Repository:
         self.saved_memory(pod_id).unlink(missing_ok=True)
         self.dump_request(pod_id).unlink(missing_ok=True)
 
+    def note_growth(self, pod_id: str) -> None:
+        """Remember that file systems of the pod are smaller than their disks, until it boots."""
+        self._growth(pod_id).touch()
+
+    def has_grown(self, pod_id: str) -> bool:
+        """Tell whether a disk of the pod has ever become larger."""
+        return self._growth(pod_id).exists()
+
+    def _growth(self, pod_id: str) -> Path:
+        return self.directory(pod_id) / "grown"
+
     def agent_socket(self, pod_id: str) -> Path:
         """Return the socket of the pod's agent."""
         return self._sockets / f"{pod_id}.sock"

@@ -53,6 +53,8 @@ LOG = logging.getLogger(__name__)
 _POWER_OFF_S = 5.0
 _POLL_S = 0.02
 _ANSWER_S = 10.0
+# A file system grows by 100 GiB in a second, under TCG.
+_GROWTH_S_PER_GIB = 0.05
 _CONSOLE_LINES = 5
 _CONSOLE_WIDTH = 200
 
@@ -221,18 +223,26 @@ class Sandboxes:
 
     def _configure(self, entry: Entry) -> None:
         spec = entry.pod.spec
-        features.check(spec, self._features(entry))
+        features.check(spec, self._features(entry), self._repository.has_grown(entry.id))
         self.ask(entry, "pod.configure", **launch.pod_request(spec))
         for operation, arguments in local_disks.requests(spec):
-            self.ask(entry, operation, **arguments)
+            self.ask(entry, operation, self._patience(entry), **arguments)
+
+    def _patience(self, entry: Entry) -> float | None:
+        """Return how many seconds a mount has, None for as long as any request."""
+        if not self._repository.has_grown(entry.id):
+            return None
+        sizes = [entry.pod.spec.root_gib, *(d.size_gib for d in entry.pod.spec.ephemerals)]
+        return self._settings.request_timeout + max(sizes) * _GROWTH_S_PER_GIB
 
     def _features(self, entry: Entry) -> frozenset[str]:
         return (entry.session or self.connect(entry, fresh=False)).features
 
     def _create_containers(self, entry: Entry, images: Sequence[Image]) -> None:
         supported = self._features(entry)
+        patience = self._patience(entry)
         for op, args in containers.requests(entry.pod.spec, images, supported, self._seccomp):
-            self.ask(entry, op, **args)
+            self.ask(entry, op, patience, **args)
 
     def _seccomp(self, profile: str, capabilities: tuple[str, ...] | None) -> str | None:
         if profile == SECCOMP_UNCONFINED:

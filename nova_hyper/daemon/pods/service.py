@@ -68,6 +68,8 @@ class Pods:
         self._events = events
         self._settings = settings
         self.on_released: Callable[[Entry], None] = lambda _entry: None
+        self.settle_files: Callable[[Entry], None] = lambda _entry: None
+        """Brings the disks of a pod that is down in line with its record; the lock is held."""
         self.on_start_suspended: Callable[[Entry], Pod] = lambda entry: entry.pod
         self.reconciled = threading.Event()
         """Set once pods and libvirt have been brought into agreement after a start."""
@@ -176,6 +178,8 @@ class Pods:
             raise Conflict(
                 f"pod {before.spec.name} is suspended; resume it, or stop it to discard its memory"
             )
+        self.settle_files(entry)
+        before = entry.pod
         entry.watch = Stopwatch()
         spec = before.spec.replaced(nics=nics, dns=dns)
         images = [self._images.get(c.image_id) for c in before.containers]

@@ -48,6 +48,7 @@ from nova_hyper.spec.event import EventKind
 from nova_hyper.spec.nic import Dns, Nic, NicKind, Route
 from nova_hyper.spec.pod import PodSpec, PodState
 from nova_hyper.spec.setup import InjectedFile, Setup
+from nova_hyper.spec.shape import Shape
 from nova_hyper.spec.stream import Terminal
 from tests.unit import programs
 from tests.unit.daemon import fakes
@@ -154,6 +155,8 @@ class Daemon:
             store.usage,
             self.core.consoles,
             self.core.setups,
+            self.core.reshaping,
+            self.core.restore_points,
         )
         puller = Puller(store, RegistryPolicy(), "amd64", 1 << 30)
         self.streams = Streams(8)
@@ -364,6 +367,53 @@ def test_a_pod_starts_stops_and_starts_again(hyperd, spec):
     assert hyperd.stop_pod(spec.id, grace_s=3).state is PodState.STOPPED
     assert hyperd.stop_pod(spec.id, force=True).state is PodState.STOPPED
     assert hyperd.boot_pod(spec.id).state is PodState.READY
+    assert hyperd.start_pod(spec.id).state is PodState.RUNNING
+
+
+def shaped(spec, **changes):
+    return dataclasses.replace(Shape.of(spec), **changes)
+
+
+def test_a_stopped_pod_takes_another_shape_and_gets_its_own_back(hyperd, spec):
+    hyperd.create_pod(spec)
+    larger = shaped(spec, vcpus=2, memory_mib=512, root_gib=1, swap_mib=16)
+    for call in (
+        lambda: hyperd.reshape_pod(spec.id, larger),
+        lambda: hyperd.make_restore_point(spec.id),
+    ):
+        with pytest.raises(Conflict, match="stop it first"):
+            call()
+    assert hyperd.reshape_pod(spec.id, larger, dry_run=True).spec == spec
+    hyperd.stop_pod(spec.id, force=True)
+    assert hyperd.make_restore_point(spec.id).spec == spec
+    assert hyperd.reshape_pod(spec.name, larger).spec == larger.applied_to(spec)
+    assert hyperd.make_restore_point(spec.id).spec.vcpus == 2  # it keeps what it has
+    assert hyperd.boot_pod(spec.id).spec.memory_mib == 512
+    with pytest.raises(Conflict, match="stop it first"):
+        hyperd.restore_pod(spec.id)
+    hyperd.stop_pod(spec.id, force=True)
+    assert hyperd.restore_pod(spec.id).spec == spec
+    assert hyperd.restore_pod(spec.id).spec == spec
+
+
+def test_what_is_kept_is_dropped_and_there_is_nothing_to_restore(hyperd, spec):
+    hyperd.create_pod(spec)
+    hyperd.stop_pod(spec.id, force=True)
+    hyperd.make_restore_point(spec.id)
+    hyperd.reshape_pod(spec.id, shaped(spec, vcpus=3))
+    for _ in range(2):
+        hyperd.drop_restore_point(spec.id)
+    assert hyperd.restore_pod(spec.id).spec.vcpus == 3
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_disks_do_not_shrink(hyperd, spec, dry_run):
+    hyperd.create_pod(dataclasses.replace(spec, root_gib=2))
+    hyperd.stop_pod(spec.id, force=True)
+    for root_gib in (1, 0):
+        with pytest.raises(InvalidRequest, match="smaller"):
+            hyperd.reshape_pod(spec.id, shaped(spec, root_gib=root_gib), dry_run=dry_run)
+    assert hyperd.pod(spec.id).spec.root_gib == 2
     assert hyperd.start_pod(spec.id).state is PodState.RUNNING
 
 

@@ -17,6 +17,8 @@ from nova_hyper.daemon.pods.monitor import Monitor
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
 from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.pods.reshaping import Reshaping
+from nova_hyper.daemon.pods.restorepoint import RestorePoints
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
@@ -101,6 +103,16 @@ class Core:
             self.events,
             Dumps(self.dumps, most=2, max_mib=512),
             lambda: assets,
+        )
+        self.restore_points = RestorePoints(self.pods, self.repository, self.disks, self.platform)
+        self.reshaping = Reshaping(
+            self.pods,
+            self.repository,
+            self.images,
+            self.disks,
+            self.platform,
+            self.restore_points,
+            settings,
         )
         self.monitor = Monitor(
             self.registry,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -173,7 +174,9 @@ class FakeHypervisor(Failures):
 
 
 STREAM_FEATURES = frozenset(("streams", "archive", "stats", "log"))
-POD_FEATURES = frozenset(("supervise", "resources", "security", "volumes", "sysctls", "setup"))
+POD_FEATURES = frozenset(
+    ("supervise", "resources", "security", "volumes", "sysctls", "setup", "disks", "grow")
+)
 ALL_FEATURES = frozenset(("clock", "entropy")) | STREAM_FEATURES | POD_FEATURES
 
 
@@ -467,7 +470,7 @@ class FakeImages(Failures):
 
 
 class FakeDisks(Failures):
-    """Writable disks that are empty files."""
+    """Writable disks that are sparse files without anything in them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -475,13 +478,22 @@ class FakeDisks(Failures):
 
     def create(self, path: Path, size_gib: int, owner: str) -> None:
         self.check("create")
-        path.touch()
+        self._sized(path, size_gib << 30)
         self.made.append((path, size_gib, owner))
 
     def create_swap(self, path: Path, size_mib: int, owner: str) -> None:
         self.check("create_swap")
-        path.touch()
+        self._sized(path, size_mib << 20)
         self.made.append((path, size_mib, owner))
+
+    def resize(self, path: Path, size_gib: int) -> None:
+        self.check("resize")
+        self._sized(path, size_gib << 30)
+
+    @staticmethod
+    def _sized(path: Path, size: int) -> None:
+        path.touch()
+        os.truncate(path, size)
 
 
 class FakePlatform(Failures):

@@ -75,3 +75,28 @@ def test_an_mkfs_that_never_ends_is_ended_and_leaves_nothing(path, monkeypatch):
     with pytest.raises(HyperError, match="too slow"):
         Disks().create(path, 1, "")
     assert not path.exists()
+
+
+@needs_mkfs
+def test_a_disk_can_grow_while_it_is_mounted(path):
+    Disks().create(path, 1, "")
+    shown = subprocess.run(["dumpe2fs", "-h", path], capture_output=True, text=True, check=False)
+    assert {"resize_inode", "64bit"} <= set(shown.stdout.partition("features:")[2].split())
+
+
+def test_a_disk_changes_its_size_and_keeps_its_bytes(path):
+    path.write_bytes(b"mine")
+    Disks().resize(path, 3)
+    assert path.stat().st_size == 3 << 30
+    Disks().resize(path, 1)
+    assert path.stat().st_size == 1 << 30
+    assert path.read_bytes()[:4] == b"mine"
+
+
+def test_no_room_for_a_larger_disk_is_told_with_its_size(path, monkeypatch):
+    monkeypatch.setattr(disks.os, "truncate", _raise(OSError(errno.EFBIG, "no")))
+    with pytest.raises(DiskFull, match="disk of 7 GiB"):
+        Disks().resize(path, 7)
+    monkeypatch.setattr(disks.os, "truncate", _raise(OSError(errno.EIO, "broken")))
+    with pytest.raises(OSError, match="broken"):
+        Disks().resize(path, 7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from unittest import mock
 
-from nova import objects, test
+from nova import exception, objects, test
 from nova.tests.unit import utils as test_utils
 from nova.tests.unit.virt import test_virt_drivers
 from nova.virt import driver as nova_driver
@@ -18,9 +18,16 @@ from tests.unit.fake_hyperd import FakeHyperd
 # lost would go unnoticed without this list.
 IMPLEMENTED = {
     "cache_image",
+    "check_instance_shared_storage_cleanup",
+    "check_instance_shared_storage_local",
+    "check_instance_shared_storage_remote",
     "cleanup",
     "cleanup_host",
+    "confirm_migration",
+    "delete_instance_files",
     "destroy",
+    "finish_migration",
+    "finish_revert_migration",
     "get_available_nodes",
     "get_available_resource",
     "get_console_output",
@@ -32,9 +39,11 @@ IMPLEMENTED = {
     "get_serial_console",
     "init_host",
     "instance_exists",
+    "instance_on_disk",
     "list_instance_uuids",
     "list_instances",
     "manage_image_cache",
+    "migrate_disk_and_power_off",
     "pause",
     "plug_vifs",
     "power_off",
@@ -87,6 +96,17 @@ class HyperDriverConformance(test_virt_drivers._VirtDriverTestCase, test.TestCas
         self.assertEqual([instance.uuid], self.connection.list_instance_uuids())
         self.assertTrue(self.connection.instance_exists(instance))
 
+    def test_migrate_disk_and_power_off(self):
+        """The suite's own moves to another host."""
+        instance, network_info = self._get_running_instance()
+        flavor = test_utils.get_test_flavor()
+        refused = self.assertRaises(
+            exception.InstanceFaultRollback,
+            self.connection.migrate_disk_and_power_off,
+            *(self.ctxt, instance, "dest_host", flavor, network_info),
+        )
+        self.assertIsInstance(refused.inner_exception, exception.MigrationPreCheckError)
+
     def test_live_migration(self):
         """The suite's own does not pass over drivers without live migration."""
         instance, _ = self._get_running_instance()
@@ -124,6 +144,7 @@ class HyperDriverConformance(test_virt_drivers._VirtDriverTestCase, test.TestCas
             {
                 "has_imagecache",
                 "supports_device_tagging",
+                "supports_evacuate",
                 "supports_image_type_raw",
                 "supports_trusted_certs",
             },

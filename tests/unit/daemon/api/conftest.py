@@ -89,6 +89,8 @@ def app(core, images, streams):
         lambda: USAGE,
         core.consoles,
         core.setups,
+        core.reshaping,
+        core.restore_points,
     )
     return App(
         handlers, StreamHandlers(core.sessions, images, images, core.commits), streams, MAX_BODY

@@ -36,6 +36,7 @@ from nova_hyper.spec.probe import (
     TcpCheck,
 )
 from nova_hyper.spec.setup import InjectedFile, Setup, SetupDone
+from nova_hyper.spec.shape import Shape
 from nova_hyper.spec.stats import ContainerStats, NicStats, PodStats, Process, Top
 from nova_hyper.spec.usage import DiskUsage, ImageUsage, PodUsage, Pruned
 from nova_hyper.spec.volume import Medium, Mount, Volume, VolumeFile
@@ -167,6 +168,7 @@ EXAMPLES = {
     "Dns": [Dns(), FULL_SPEC.dns],
     "Container": list(FULL_SPEC.containers),
     "PodSpec": [FULL_SPEC, fakes.spec()],
+    "Shape": [Shape.of(FULL_SPEC), Shape.of(fakes.spec())],
     "Pod": [POD, FRESH_POD],
     "Setup": [SETUP, Setup()],
     "SetupDone": [SetupDone(), SetupDone(True, True)],
@@ -208,6 +210,7 @@ PLACES = {
     InjectedFile: SCHEMAS["InjectedFile"],
     Setup: SCHEMAS["Setup"],
     SetupDone: SCHEMAS["SetupDone"],
+    Shape: SCHEMAS["Shape"],
     Pod: SCHEMAS["Pod"],
     ContainerStatus: SCHEMAS["Pod"]["properties"]["containers"]["items"],
     Mark: SCHEMAS["Pod"]["properties"]["timeline"]["items"],
@@ -230,7 +233,7 @@ ENUMS = {
 # What a request consists of has defaults; what an answer consists of is always whole.
 REQUESTS = (
     *(Nic, Route, Dns, Container, PodSpec, Port, Resources, Security, Probes, Probe, ExecCheck),
-    *(TcpCheck, HttpCheck, HttpHeader, Mount, Volume, VolumeFile, HostAlias),
+    *(Shape, TcpCheck, HttpCheck, HttpHeader, Mount, Volume, VolumeFile, HostAlias),
     *(Setup, InjectedFile),
 )
 

@@ -46,6 +46,12 @@ def test_a_pod_is_refused_when_the_agent_cannot_do_what_it_asks_for(changes, fea
     features.check(made, ALL_FEATURES)
 
 
+def test_a_disk_that_has_grown_needs_an_agent_that_grows_file_systems():
+    with pytest.raises(GuestFailed, match="too old for disks that have become larger"):
+        features.check(spec(), ALL_FEATURES - {"grow"}, grown=True)
+    features.check(spec(), ALL_FEATURES, grown=True)
+
+
 def test_a_plain_pod_runs_on_any_agent():
     features.check(spec(), OLD)
     features.check(
