@@ -8,6 +8,7 @@ static const char *const names[] = {
     "disks",
     "entropy",
     "resources",
+    "roots",
     "security",
     "log",
     "stats",

@@ -42,6 +42,7 @@ from nova_hyper.daemon.pods.monitor import Monitor
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
 from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.pods.rescue import Rescues, needed_images
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
@@ -178,6 +179,9 @@ class Daemon:
             self._registry.add(pod)
         self._images.owner_name = self._registry.name_of
         self._images.retain({entry.id for entry in self._registry})
+        for entry in self._registry:
+            # What a rescue was given that was cut before its record was written.
+            self._images.narrow(entry.id, needed_images(entry.pod))
         self._images.collect()
         sessions = Sessions(self._registry, repository, sandboxes, self._pods)
         handlers = Handlers(
@@ -189,6 +193,7 @@ class Daemon:
             power,
             boot_files,
             HostUsage(self._images.usage, self._registry, repository),
+            Rescues(self._pods, repository, self._images, self._platform, settings),
         )
         puller = Puller(
             self._images,

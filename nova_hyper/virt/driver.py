@@ -19,7 +19,15 @@ from nova_hyper.client import HyperClient, Hyperd
 from nova_hyper.spec.errors import HyperError, PodNotFound
 from nova_hyper.spec.pod import Pod
 from nova_hyper.vif import plugging
-from nova_hyper.virt import console, diagnostics, errors, inventory, podspec, requirements
+from nova_hyper.virt import (
+    console,
+    diagnostics,
+    errors,
+    inventory,
+    podspec,
+    requirements,
+    rescue,
+)
 from nova_hyper.virt.availability import Availability
 from nova_hyper.virt.blueprint import FORMAT_PROPERTY, Blueprints
 from nova_hyper.virt.bootfiles import BootFiles
@@ -60,6 +68,7 @@ class HyperDriver(driver.ComputeDriver):
             Blueprints(self._hyperd, self._images, image_api),
             Wiring(CONF.vif_plugging_timeout, CONF.vif_plugging_is_fatal),
         )
+        self._rescues = rescue.Rescues(self._hyperd, self._images, self._lifecycle)
         self._power = Power(self._hyperd, virtapi, CONF.vif_plugging_timeout)
         self._events: LifecycleEvents | None = None
         self._nodename: str | None = None
@@ -223,6 +232,7 @@ class HyperDriver(driver.ComputeDriver):
 
         *retry_interval* is for guests that miss a power button; a signal is not missed.
         """
+        rescue.require_disk(instance)
         self._lifecycle.power_off(instance, timeout)
 
     def power_on(
@@ -273,6 +283,23 @@ class HyperDriver(driver.ComputeDriver):
     ) -> None:
         """Bring a suspended pod back to where it was."""
         self._power.resume(instance, network_info)
+
+    def rescue(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        image_meta: Any,
+        rescue_password: Any,
+        block_device_info: Any,
+        share_info: Any,
+    ) -> None:
+        """Boot an image in place of a stopped pod, to repair it; see :mod:`.rescue`."""
+        self._rescues.rescue(context, instance, network_info, image_meta)
+
+    def unrescue(self, context: Any, instance: Any) -> None:
+        """Boot the pod itself again, as it was repaired."""
+        self._rescues.unrescue(instance)
 
     def trigger_crash_dump(self, instance: Any) -> None:
         """Have the kernel of a pod panic; hyperd keeps the dump."""

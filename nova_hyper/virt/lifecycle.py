@@ -16,7 +16,7 @@ from nova_hyper.client import Hyperd
 from nova_hyper.spec.errors import HyperError, PodNotFound
 from nova_hyper.spec.pod import Pod, PodSpec, PodState
 from nova_hyper.vif import nics, plugging, wiring
-from nova_hyper.virt import errors, podspec, requirements, tailoring
+from nova_hyper.virt import errors, podspec, requirements, rescue, tailoring
 from nova_hyper.virt.blueprint import Blueprints
 
 LOG = logging.getLogger(__name__)
@@ -211,11 +211,18 @@ class Lifecycle:
         with errors.operating(instance, nova_exception.InstancePowerOnFailure):
             if self._runs(instance, network_info):
                 return
-            timeout = min(self._wiring.timeout, _RESTART_WIRING_SECONDS)
-            ports = wiring.awaited_ports(network_info)
-            with wiring.wired(self._virtapi, instance, ports, timeout, fatal=False):
-                self._boot(instance, network_info)
-            self._hyperd.start_pod(instance.uuid)
+            self.start(instance, network_info)
+
+    def start(self, instance: Any, network_info: Any) -> None:
+        """Boot a pod that is down, and start its containers when its network is ready.
+
+        :raises HyperError: hyperd's own.
+        """
+        timeout = min(self._wiring.timeout, _RESTART_WIRING_SECONDS)
+        ports = wiring.awaited_ports(network_info)
+        with wiring.wired(self._virtapi, instance, ports, timeout, fatal=False):
+            self._boot(instance, network_info)
+        self._hyperd.start_pod(instance.uuid)
 
     def resume(self, instance: Any, network_info: Any) -> None:
         """Bring back an instance that ran before the host was booted.
@@ -260,7 +267,14 @@ class Lifecycle:
         return state in (PodState.RUNNING, PodState.PAUSED, PodState.SUSPENDED)
 
     def _boot(self, instance: Any, network_info: Any) -> None:
-        """Boot the sandbox with the ports as they are now: Neutron may have changed them."""
+        """Boot the sandbox with the ports as they are now: Neutron may have changed them.
+
+        As with libvirt's driver, any start of an instance that is not in rescue
+        for Nova ends its rescue: one that failed, or that an administrator has
+        reset.
+        """
+        if not rescue.is_wanted(instance) and self._hyperd.pod(instance.uuid).rescued is not None:
+            self._hyperd.unrescue_pod(instance.uuid)
         ports = list(network_info)
         plugging.plug(instance, ports)
         self._hyperd.boot_pod(instance.uuid, nics.to_nics(ports), nics.to_dns(ports))

@@ -41,6 +41,7 @@ from nova_hyper.spec.stream import Terminal
 from tests.unit import programs
 from tests.unit.daemon.fakes import FakeStream
 from tests.unit.fake_power import FakePower
+from tests.unit.fake_rescue import FakeRescue
 from tests.unit.programs import FakeExec
 
 HOST = Host(
@@ -67,7 +68,7 @@ HOST = Host(
 NOT_AN_ARCHIVE = b"not an archive"
 
 
-class FakeHyperd(FakePower):
+class FakeHyperd(FakePower, FakeRescue):
     """``fail_next`` maps a method's name to the error that its next call raises."""
 
     def __init__(self) -> None:

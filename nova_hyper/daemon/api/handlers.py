@@ -15,8 +15,10 @@ from nova_hyper.daemon.api.connection import Upload
 from nova_hyper.daemon.api.document import document
 from nova_hyper.daemon.api.image_handlers import ImageHandlers, ImageUses
 from nova_hyper.daemon.api.power_handlers import PowerHandlers
+from nova_hyper.daemon.api.rescue_handlers import RescueHandlers
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.pods.power import Power
+from nova_hyper.daemon.pods.rescue import Rescues
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
 from nova_hyper.spec import codec
@@ -44,7 +46,7 @@ class Json(str):
     """A body that is JSON already."""
 
 
-class Handlers(PowerHandlers, ImageHandlers):
+class Handlers(PowerHandlers, RescueHandlers, ImageHandlers):
     """The operations; see ``openapi.yaml`` for what they take and give."""
 
     def __init__(
@@ -57,8 +59,10 @@ class Handlers(PowerHandlers, ImageHandlers):
         power: Power,
         boot_files: BootFileUses,
         usage: Callable[[], DiskUsage],
+        rescues: Rescues,
     ) -> None:
         PowerHandlers.__init__(self, power)
+        RescueHandlers.__init__(self, rescues)
         ImageHandlers.__init__(self, images, usage)
         self._pods = pods
         self._sessions = sessions

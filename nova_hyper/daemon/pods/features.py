@@ -20,14 +20,18 @@ VOLUMES = "volumes"
 SYSCTLS = "sysctls"
 STREAMS = "streams"
 DISKS = "disks"
+ROOTS = "roots"
 
 
-def check(spec: PodSpec, features: Collection[str]) -> None:
+def check(spec: PodSpec, features: Collection[str], *, rescue: bool = False) -> None:
     """Refuse a pod that an agent with these *features* would run otherwise than asked for.
+
+    *rescue* is True for one that repairs another.
 
     :raises GuestFailed: saying what the agent lacks.
     """
-    for feature, what in _needed(spec):
+    needed = [*_needed(spec), *([(ROOTS, "rescuing pods")] if rescue else [])]
+    for feature, what in needed:
         if feature not in features:
             raise GuestFailed(
                 f"the guest's agent is too old for {what}: build the guest again (hyperctl guest "

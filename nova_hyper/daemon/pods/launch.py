@@ -24,11 +24,18 @@ _ENTROPY_BYTES = 64
 _HOSTNAME = 63
 
 
-def check(spec: PodSpec, images: Sequence[Image], *, arch: str, memory: tuple[int, int]) -> None:
+def check(
+    spec: PodSpec,
+    images: Sequence[Image],
+    *,
+    arch: str,
+    memory: tuple[int, int],
+    original: layout.Original | None = None,
+) -> None:
     """Refuse a pod that cannot work, before anything is made.
 
     *images* are those of ``spec.all_containers``, *memory* the least and the
-    most MiB a pod may have here.
+    most MiB a pod may have here, *original* what it repairs where it is a rescue.
 
     :raises HyperError: a typed one, whose message says what to do.
     """
@@ -51,7 +58,7 @@ def check(spec: PodSpec, images: Sequence[Image], *, arch: str, memory: tuple[in
     names = [c.name for c in spec.all_containers]
     if len(set(names)) != len(names):
         raise InvalidRequest(f"two containers of the pod have one name: {', '.join(names)}")
-    check_devices(spec, images)
+    check_devices(spec, images, original)
     for container, image in zip(spec.all_containers, images, strict=True):
         process.check_user(container, process.resolve(container, image.config).user)
         if image.architecture != arch:
@@ -65,7 +72,9 @@ def check(spec: PodSpec, images: Sequence[Image], *, arch: str, memory: tuple[in
             )
 
 
-def check_devices(spec: PodSpec, images: Sequence[Image]) -> None:
+def check_devices(
+    spec: PodSpec, images: Sequence[Image], original: layout.Original | None = None
+) -> None:
     """Refuse interfaces that contradict themselves, and more devices than a micro-VM has room for.
 
     :raises InvalidRequest: naming the interface.
@@ -74,7 +83,7 @@ def check_devices(spec: PodSpec, images: Sequence[Image]) -> None:
     for nic in spec.nics:
         _check_nic(nic)
     local_disks.check(spec)
-    disks = layout.Disks(spec, images).count + local_disks.count(spec)
+    disks = layout.Disks(spec, images, original).count + local_disks.count(spec)
     if disks + len(spec.nics) > MAX_DEVICES:
         raise ImageUnsuitable(
             f"the pod's images have so many layers that it needs {disks} disks and "

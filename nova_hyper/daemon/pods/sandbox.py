@@ -117,7 +117,9 @@ class Sandboxes:
 
     def _launch(self, entry: Entry, images: Sequence[Image]) -> None:
         spec = entry.pod.spec
-        disks = layout.Disks(spec, images)
+        original = self.original(entry)
+        disks = layout.Disks(spec, images, original)
+        written = spec if original is None else original.spec
         layers = [self._images.layer_path(d) for d in disks.diff_ids]
         booted = boot.prepare(
             spec, self._assets(), self._boot_files, self._repository.directory(spec.id)
@@ -134,7 +136,7 @@ class Sandboxes:
             container_log=self._repository.log(spec.id),
             virt_type=self._platform.virt_type(),
             disks=(
-                *disks.of_domain(layers, layout.upper(self._repository, spec)),
+                *disks.of_domain(layers, layout.upper(self._repository, written)),
                 *local_disks.of_domain(self._repository, spec),
             ),
             nics=spec.nics,
@@ -144,6 +146,15 @@ class Sandboxes:
             tuning=spec.tuning,
         )
         entry.update(qemu_pid=self._hypervisor.launch(domain) or None)
+
+    def original(self, entry: Entry) -> layout.Original | None:
+        """Return what the pod repairs, None where it is no rescue."""
+        rescued = entry.pod.rescued
+        if rescued is None:
+            return None
+        return layout.Original(
+            rescued.spec, [self._images.get(c.image_id) for c in rescued.containers]
+        )
 
     def connect(self, entry: Entry, *, fresh: bool, timeout: float | None = None) -> GuestSession:
         """Connect to the agent and return the session, which is the entry's from now on.
@@ -184,7 +195,7 @@ class Sandboxes:
 
     def _configure(self, entry: Entry) -> None:
         spec = entry.pod.spec
-        features.check(spec, self._features(entry))
+        features.check(spec, self._features(entry), rescue=entry.pod.rescued is not None)
         self.ask(entry, "pod.configure", **launch.pod_request(spec))
         for operation, arguments in local_disks.requests(spec):
             self.ask(entry, operation, **arguments)
@@ -194,7 +205,10 @@ class Sandboxes:
 
     def _create_containers(self, entry: Entry, images: Sequence[Image]) -> None:
         supported = self._features(entry)
-        for op, args in containers.requests(entry.pod.spec, images, supported, self._seccomp):
+        original = self.original(entry)
+        for op, args in containers.requests(
+            entry.pod.spec, images, supported, self._seccomp, original
+        ):
             self.ask(entry, op, **args)
 
     def _seccomp(self, profile: str, capabilities: tuple[str, ...] | None) -> str | None:

@@ -149,6 +149,7 @@ class Daemon:
             self.core.power,
             self.core.boot_files,
             store.usage,
+            self.core.rescues,
         )
         puller = Puller(store, RegistryPolicy(), "amd64", 1 << 30)
         self.streams = Streams(8)

@@ -13,6 +13,7 @@ from nova_hyper.daemon.pods.monitor import Monitor
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
 from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.pods.rescue import Rescues
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
@@ -96,6 +97,7 @@ class Core:
             self.power,
         )
         self.sessions = Sessions(self.registry, self.repository, self.sandboxes, self.pods)
+        self.rescues = Rescues(self.pods, self.repository, self.images, self.platform, settings)
         self.commits = Commits(self.pods, self.sessions, self.sandboxes, self.images)
         for pod in self.repository.load():
             self.registry.add(pod)

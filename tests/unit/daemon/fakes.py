@@ -455,6 +455,11 @@ class FakeImages(Failures):
         self.check("release")
         self.leases.pop(owner, None)
 
+    def narrow(self, owner: str, image_ids: set[str]) -> None:
+        self.check("narrow")
+        if owner in self.leases:
+            self.leases[owner] &= image_ids
+
     def retain(self, owners: set[str]) -> None:
         self.leases = {o: i for o, i in self.leases.items() if o in owners}
 

@@ -87,6 +87,7 @@ def app(core, images, streams):
         core.power,
         core.boot_files,
         lambda: USAGE,
+        core.rescues,
     )
     return App(
         handlers, StreamHandlers(core.sessions, images, images, core.commits), streams, MAX_BODY

@@ -26,7 +26,7 @@ from nova_hyper.spec.event import Event, EventKind, EventPage
 from nova_hyper.spec.host import Cpu, Host, Version
 from nova_hyper.spec.image import Healthcheck, Image, ImageConfig, Layer
 from nova_hyper.spec.nic import Dns, Nic, NicKind, Route
-from nova_hyper.spec.pod import HostAlias, Mark, Pod, PodSpec, PodState, RestartPolicy
+from nova_hyper.spec.pod import HostAlias, Mark, Pod, PodSpec, PodState, Rescued, RestartPolicy
 from nova_hyper.spec.probe import (
     ExecCheck,
     HttpCheck,
@@ -144,6 +144,7 @@ POD = Pod(
     stopped_at=3.5,
     timeline=(Mark("request", 12),),
     qemu_pid=7,
+    rescued=Rescued(FULL_SPEC, (ContainerStatus("main", "a", "b", ContainerState.EXITED),)),
 )
 FRESH_POD = Pod(fakes.spec(), PodState.CREATING, ())
 EVENT = Event(7, 1.5, EventKind.EXITED, fakes.POD_ID, "web", 1, "exited with code 1")
@@ -199,7 +200,8 @@ PLACES = {
     HostAlias: SCHEMAS["HostAlias"],
     PodSpec: SCHEMAS["PodSpec"],
     Pod: SCHEMAS["Pod"],
-    ContainerStatus: SCHEMAS["Pod"]["properties"]["containers"]["items"],
+    ContainerStatus: SCHEMAS["ContainerStatus"],
+    Rescued: SCHEMAS["Pod"]["properties"]["rescued"],
     Mark: SCHEMAS["Pod"]["properties"]["timeline"]["items"],
     PodStats: SCHEMAS["PodStats"],
     NicStats: SCHEMAS["PodStats"]["properties"]["nics"]["items"],
