@@ -277,19 +277,3 @@ def test_kills_at_any_moment_leave_the_pod_in_rescue_or_out_of_it(hyperd, run):
         unrescue(hyperd, pod_id)
     hyperd.client.delete_image("tools")
     hyperd.ctl("load", str(hyperd.tools), "--name", "tools")
-
-
-def test_an_image_of_many_layers_rescues_too(hyperd, run, busybox, tmp_path):
-    many = busybox
-    for number in range(24):
-        many = archives.remade(
-            many,
-            tmp_path / f"{number}.tar",
-            top=archives.layer({f"etc/{number}": b"x"}),
-        )
-    hyperd.ctl("load", str(many), "--name", "many")
-    pod_id = run()
-    hyperd.client.stop_pod(pod_id)
-    hyperd.client.rescue_pod(pod_id, "many")
-    hyperd.client.start_pod(pod_id)
-    assert shell(hyperd, pod_id, "cat /etc/23 /mnt/rescue/etc/settings") == "xgood"

@@ -10,6 +10,12 @@ from nova_hyper.spec.errors import Conflict
 from nova_hyper.spec.pod import Pod, PodState, Rescued
 
 
+def image_ids_of(pod: Pod) -> set[str]:
+    """The images that a pod needs."""
+    rescued = pod.rescued.containers if pod.rescued is not None else ()
+    return {c.image_id for c in (*pod.containers, *rescued)}
+
+
 class FakeRescue:
     """As hyperd, without disks."""
 

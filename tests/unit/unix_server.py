@@ -202,6 +202,10 @@ def api_handler(hyperd: FakeHyperd) -> type[Handler]:
                         codec.decode(Dns, body["dns"]) if "dns" in body else None,
                         body["paused"],
                     )
+                case "POST", ["pods", ref, "rescue"]:
+                    return 200, hyperd.rescue_pod(ref, **self.json())
+                case "POST", ["pods", ref, "unrescue"]:
+                    return 200, hyperd.unrescue_pod(ref)
                 case "POST", ["pods", ref, "crash-dump"]:
                     return 202, hyperd.crash_pod(ref)
                 case "GET", ["pods", ref, "diagnostics"]:
