@@ -193,13 +193,19 @@ class Lifecycle:
     def power_off(self, instance: Any, timeout: int) -> None:
         """Stop the containers: their stop signal, *timeout* seconds, SIGKILL; 0 is at once.
 
+        A pod that is not there is as good as stopped: Nova stops a server before
+        it rebuilds it, also one that has no pod since a rebuild that failed.
+
         :raises InstancePowerOffFailure: with hyperd's reason.
         """
         with errors.operating(instance, nova_exception.InstancePowerOffFailure):
-            if timeout:
-                self._hyperd.stop_pod(instance.uuid, grace_s=timeout)
-            else:
-                self._hyperd.stop_pod(instance.uuid, force=True)
+            try:
+                if timeout:
+                    self._hyperd.stop_pod(instance.uuid, grace_s=timeout)
+                else:
+                    self._hyperd.stop_pod(instance.uuid, force=True)
+            except PodNotFound:
+                LOG.warning("There is no pod of this instance to stop", instance=instance)
 
     def power_on(self, instance: Any, network_info: Any) -> None:
         """Boot and start a stopped instance; one that runs stays as it is.
