@@ -13,7 +13,7 @@ import pytest
 
 from nova_hyper.spec.container import Container
 from nova_hyper.spec.disk import EphemeralDisk
-from nova_hyper.spec.errors import Conflict, ContainerFailed, HyperError, ImageNotFound
+from nova_hyper.spec.errors import Conflict, ContainerFailed, DiskFull, HyperError, ImageNotFound
 from nova_hyper.spec.pod import PodSpec, RestartPolicy
 from nova_hyper.spec.volume import Mount, Volume
 from tests.functional import archives
@@ -277,3 +277,37 @@ def test_kills_at_any_moment_leave_the_pod_in_rescue_or_out_of_it(hyperd, run):
         unrescue(hyperd, pod_id)
     hyperd.client.delete_image("tools")
     hyperd.ctl("load", str(hyperd.tools), "--name", "tools")
+
+
+@pytest.fixture
+def small_disk(hyperd):
+    """A file system of a few MiB in place of the pods' directories."""
+    pods = hyperd.state / "pods"
+    hyperd.stop()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", pods], check=True)
+    hyperd.start()
+    yield pods
+    for pod in hyperd.client.pods():
+        hyperd.client.delete_pod(pod.spec.id)
+    hyperd.stop()
+    subprocess.run(["umount", "-l", pods], check=True)
+    hyperd.start()
+
+
+def test_a_full_disk_is_said_and_leaves_the_pod_as_it_was(hyperd, small_disk, run):
+    pod_id = run()
+    said(hyperd, pod_id, "1 boots")
+    before = hyperd.client.stop_pod(pod_id)
+    ballast = small_disk / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(DiskFull, match="no room on the host's disk"):
+        hyperd.client.rescue_pod(pod_id, "tools")
+    assert hyperd.client.pod(pod_id) == before
+    ballast.unlink()
+    hyperd.client.rescue_pod(pod_id, "tools")
+    hyperd.client.start_pod(pod_id)
+    assert shell(hyperd, pod_id, "cat /mnt/rescue/etc/settings") == "good"
+    unrescue(hyperd, pod_id)
+    said(hyperd, pod_id, "2 boots")

@@ -54,8 +54,8 @@ def mount_requests(original: Original) -> list[dict[str, Any]]:
         found.append({"volume": _root(index), "path": path, "read_only": False})
         for request in mounts.mount_requests(container, image, index):
             if "copy" in request or request["volume"] in on_disk:
-                kept = {key: request[key] for key in ("volume", "sub_path") if key in request}
-                found.append({**kept, "path": path + request["path"], "read_only": False})
+                there = {"path": path + request["path"], "read_only": False}
+                found.append({k: v for k, v in request.items() if k != "copy"} | there)
     return found
 
 

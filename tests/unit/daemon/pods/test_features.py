@@ -45,6 +45,12 @@ def test_a_pod_is_refused_when_the_agent_cannot_do_what_it_asks_for(changes, fea
     features.check(made, ALL_FEATURES)
 
 
+def test_a_rescue_is_refused_when_the_agent_cannot_mount_the_roots_of_others():
+    with pytest.raises(GuestFailed, match="too old for rescuing pods"):
+        features.check(spec(), ALL_FEATURES, rescue=True)
+    features.check(spec(), ALL_FEATURES | {features.ROOTS}, rescue=True)
+
+
 def test_a_plain_pod_runs_on_any_agent():
     features.check(spec(), OLD)
     features.check(
