@@ -217,9 +217,9 @@ class Lifecycle:
         with errors.operating(instance, nova_exception.InstancePowerOnFailure):
             if self._runs(instance, network_info):
                 return
-            self.start(instance, network_info)
+            self.start(instance, network_info, in_rescue=rescue.is_rescued(instance))
 
-    def start(self, instance: Any, network_info: Any) -> None:
+    def start(self, instance: Any, network_info: Any, *, in_rescue: bool) -> None:
         """Boot a pod that is down, and start its containers when its network is ready.
 
         :raises HyperError: hyperd's own.
@@ -227,7 +227,7 @@ class Lifecycle:
         timeout = min(self._wiring.timeout, _RESTART_WIRING_SECONDS)
         ports = wiring.awaited_ports(network_info)
         with wiring.wired(self._virtapi, instance, ports, timeout, fatal=False):
-            self._boot(instance, network_info)
+            self._boot(instance, network_info, in_rescue)
         self._hyperd.start_pod(instance.uuid)
 
     def resume(self, instance: Any, network_info: Any) -> None:
@@ -245,7 +245,7 @@ class Lifecycle:
                 return
             if self._runs(instance, network_info):
                 return
-            self._boot(instance, network_info)
+            self._boot(instance, network_info, rescue.is_rescued(instance))
             self._hyperd.start_pod(instance.uuid)
 
     def reboot(self, instance: Any, network_info: Any, soft: bool) -> None:
@@ -258,7 +258,7 @@ class Lifecycle:
         """
         with errors.operating(instance, nova_exception.InstanceRebootFailure):
             self._hyperd.stop_pod(instance.uuid, force=not soft)
-            self._boot(instance, network_info)
+            self._boot(instance, network_info, rescue.is_rescued(instance))
             self._hyperd.start_pod(instance.uuid)
 
     def _runs(self, instance: Any, network_info: Any) -> bool:
@@ -272,14 +272,14 @@ class Lifecycle:
             self._hyperd.resume_pod(instance.uuid, nics.to_nics(ports), nics.to_dns(ports))
         return state in (PodState.RUNNING, PodState.PAUSED, PodState.SUSPENDED)
 
-    def _boot(self, instance: Any, network_info: Any) -> None:
+    def _boot(self, instance: Any, network_info: Any, in_rescue: bool) -> None:
         """Boot the sandbox with the ports as they are now: Neutron may have changed them.
 
-        As with libvirt's driver, any start of an instance that is not in rescue
+        As with libvirt's driver, any start of an instance that is not *in_rescue*
         for Nova ends its rescue: one that failed, or that an administrator has
         reset.
         """
-        if not rescue.is_wanted(instance) and self._hyperd.pod(instance.uuid).rescued is not None:
+        if not in_rescue and self._hyperd.pod(instance.uuid).rescued is not None:
             self._hyperd.unrescue_pod(instance.uuid)
         ports = list(network_info)
         plugging.plug(instance, ports)

@@ -23,9 +23,9 @@ from nova_hyper.virt.image import ImageCache
 LOG = logging.getLogger(__name__)
 
 
-def is_wanted(instance: Any) -> bool:
-    """Tell whether Nova has the instance in rescue, or is putting it there."""
-    return _state(instance, "vm_state") == vm_states.RESCUED or _is_starting(instance)
+def is_rescued(instance: Any) -> bool:
+    """Tell whether Nova has the instance in rescue."""
+    return bool(_state(instance, "vm_state") == vm_states.RESCUED)
 
 
 def require_disk(instance: Any) -> None:
@@ -35,15 +35,12 @@ def require_disk(instance: Any) -> None:
 
     :raises PodFailed: when its root is in memory; it runs on.
     """
-    if _is_starting(instance) and not instance.flavor.root_gb:
+    starting = _state(instance, "task_state") == task_states.RESCUING
+    if starting and not instance.flavor.root_gb:
         raise exception.PodFailed(
             reason="its flavor has no disk, so its root is in memory, of which nothing would be "
             "left to rescue; it was not stopped"
         )
-
-
-def _is_starting(instance: Any) -> bool:
-    return _state(instance, "task_state") == task_states.RESCUING
 
 
 def _state(instance: Any, name: str) -> Any:
@@ -70,7 +67,7 @@ class Rescues:
             image = self._image(context, instance, image_meta)
             self._hyperd.rescue_pod(instance.uuid, image)
             try:
-                self._lifecycle.start(instance, network_info)
+                self._lifecycle.start(instance, network_info, in_rescue=True)
             except Exception:
                 with excutils.save_and_reraise_exception():
                     self._give_up(instance)
@@ -84,7 +81,7 @@ class Rescues:
             # Not at once: what was repaired may not be on the disk yet.
             self._hyperd.stop_pod(instance.uuid)
             self._hyperd.unrescue_pod(instance.uuid)
-            self._lifecycle.start(instance, instance.get_network_info())
+            self._lifecycle.start(instance, instance.get_network_info(), in_rescue=False)
 
     def _give_up(self, instance: Any) -> None:
         try:
