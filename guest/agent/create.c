@@ -4,7 +4,6 @@
 
 #include "container.h"
 #include "field.h"
-#include "disk.h"
 #include "overlay.h"
 #include "podfiles.h"
 #include "request.h"
@@ -14,26 +13,6 @@
 #define MAX_STRING (128 * 1024)
 #define MAX_GRACE_MS (24 * 3600 * 1000)
 #define DEFAULT_GRACE_MS 30000
-
-static int read_layers(const json_t *request, struct overlay *overlay, struct failure *why)
-{
-    const json_t *list;
-
-    if (field_list(request, "layers", OVERLAY_MAX_LAYERS, &list, why) < 0) {
-        return -1;
-    }
-    overlay->layer_count = json_array_size(list);
-    if (overlay->layer_count == 0) {
-        return failure_set(why, "invalid", "a container needs at least one layer");
-    }
-    for (size_t i = 0; i < overlay->layer_count; i++) {
-        overlay->layers[i] = json_string_value(json_array_get(list, i));
-        if (overlay->layers[i] == NULL || !field_is_name(overlay->layers[i], DISK_SERIAL_MAX)) {
-            return failure_set(why, "invalid", "item %zu of \"layers\" is not a serial number", i);
-        }
-    }
-    return 0;
-}
 
 static int read_command(const json_t *request, struct container *container, struct failure *why)
 {
@@ -136,8 +115,7 @@ enum outcome container_create(uint32_t id, const json_t *request, json_t **field
         return OUTCOME_FAILED;
     }
     if (read_command(request, container, why) < 0 || read_rules(request, container, why) < 0 ||
-        read_layers(request, &overlay, why) < 0 ||
-        upper_parse(json_object_get(request, "upper"), &overlay.upper, why) < 0 ||
+        overlay_parse(request, &overlay, why) < 0 ||
         mount_all(&overlay, container, why) < 0) {
         container_free(container);
         return OUTCOME_FAILED;

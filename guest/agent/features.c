@@ -9,6 +9,7 @@ static const char *const names[] = {
     "entropy",
     "grow",
     "resources",
+    "roots",
     "security",
     "log",
     "setup",

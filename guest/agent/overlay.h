@@ -1,6 +1,7 @@
 #ifndef AGENT_OVERLAY_H
 #define AGENT_OVERLAY_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -9,12 +10,15 @@
 
 #define OVERLAY_MAX_LAYERS 128
 
-/* What a container's root is made of. */
+/* What the root of a container, or a volume that is one, is made of. */
 struct overlay {
     const char *layers[OVERLAY_MAX_LAYERS]; /* serial numbers, bottom first */
     size_t layer_count;
     struct upper upper;
 };
+
+/* Read "layers" and "upper" of a request; what it holds lives as long as *request*. */
+int overlay_parse(const json_t *request, struct overlay *overlay, struct failure *why);
 
 /* Mount *overlay* for the container *name* on *root*, which is made, and give the directory that
  * holds what the container will write.  Nothing of it but what is shared stays mounted on

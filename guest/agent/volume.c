@@ -16,11 +16,12 @@
 #include "container.h"
 #include "field.h"
 #include "file.h"
+#include "overlay.h"
 #include "request.h"
 #include "store.h"
 #include "upper.h"
 
-#define MEMORY "/run/volume"
+#define MOUNTED "/run/volume"
 #define VOLUME_MAX 256
 #define MAX_SIZE_MIB (16 * 1024 * 1024)
 #define MAX_ID 2147483647
@@ -32,6 +33,7 @@
 struct volume {
     char name[VOLUME_NAME_MAX + 1];
     bool in_memory;
+    bool is_root; /* the root of a container that does not run */
     int64_t size_mib; /* of one in memory; 0: half of the guest's */
     int64_t mode, gid;
     char path[CONTAINER_PATH_MAX]; /* empty while it is not made */
@@ -74,7 +76,7 @@ static int make_in_memory(struct volume *volume, struct failure *why)
 {
     char path[CONTAINER_PATH_MAX], options[64] = "size=50%";
 
-    snprintf(path, sizeof(path), MEMORY "/%s", volume->name);
+    snprintf(path, sizeof(path), MOUNTED "/%s", volume->name);
     if (volume->size_mib > 0) {
         snprintf(options, sizeof(options), "size=%lldm", (long long)volume->size_mib);
     }
@@ -152,7 +154,8 @@ static int read_medium(const json_t *request, struct volume *volume, struct fail
         field_string(request, "medium", 31, "disk", &medium, why) < 0) {
         return -1;
     }
-    if (strcmp(kind, "empty") != 0) {
+    volume->is_root = strcmp(kind, "root") == 0;
+    if (!volume->is_root && strcmp(kind, "empty") != 0) {
         return failure_set(why, "invalid", "\"%s\" is not a kind of volume", kind);
     }
     volume->in_memory = strcmp(medium, "memory") == 0;
@@ -162,12 +165,29 @@ static int read_medium(const json_t *request, struct volume *volume, struct fail
     return 0;
 }
 
+static int mount_root(const json_t *request, struct volume *volume, struct failure *why)
+{
+    struct overlay overlay = {.layer_count = 0};
+    char path[CONTAINER_PATH_MAX], upper[CONTAINER_PATH_MAX];
+
+    snprintf(path, sizeof(path), MOUNTED "/%s", volume->name);
+    if (overlay_parse(request, &overlay, why) < 0 ||
+        overlay_mount(&overlay, volume->name, path, upper, sizeof(upper), why) < 0) {
+        return -1;
+    }
+    memcpy(volume->path, path, sizeof(path));
+    return 0;
+}
+
 /* Put a volume on the disk or tmpfs that the request names, at once. */
 static int place(const json_t *request, struct volume *volume, struct failure *why)
 {
     struct upper upper = {.serial = NULL};
     char store[CONTAINER_PATH_MAX];
 
+    if (volume->is_root) {
+        return mount_root(request, volume, why);
+    }
     if (volume->in_memory) {
         return make(volume, why);
     }

@@ -12,6 +12,7 @@ from nova_hyper.client.calls import quote
 from nova_hyper.client.console import ConsoleCalls
 from nova_hyper.client.images import ImageCalls
 from nova_hyper.client.power import PowerCalls
+from nova_hyper.client.rescue import RescueCalls
 from nova_hyper.client.session import StreamSession
 from nova_hyper.client.setup import SetupCalls
 from nova_hyper.client.shape import ShapeCalls
@@ -31,7 +32,7 @@ from nova_hyper.spec.stream import PROTOCOL, Terminal
 _ERROR_STATUS = 400
 
 
-class HyperClient(PowerCalls, ImageCalls, ConsoleCalls, SetupCalls, ShapeCalls):
+class HyperClient(PowerCalls, ImageCalls, ConsoleCalls, SetupCalls, ShapeCalls, RescueCalls):
     """A client of one host's hyperd; usable by many threads at once.
 
     *ref* is the id or the name of a pod or image.  Every method raises the

@@ -138,6 +138,12 @@ class Hyperd(Protocol):
     def crash_pod(self, ref: str) -> Pod:
         """Have the kernel of a pod panic, and its memory dumped on the host."""
 
+    def rescue_pod(self, ref: str, image: str | None = None) -> Pod:
+        """Have *image* boot in place of a stopped pod, with the pod's disks mounted in it."""
+
+    def unrescue_pod(self, ref: str) -> Pod:
+        """Have a stopped pod that is in rescue be itself again."""
+
     def diagnostics(self, ref: str) -> Diagnostics:
         """Return what the host counts of a pod that is up."""
 

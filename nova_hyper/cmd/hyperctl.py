@@ -21,6 +21,7 @@ from nova_hyper.cmd.ctl import (
     logs,
     output,
     power,
+    rescue,
     run,
     usage,
 )
@@ -31,7 +32,7 @@ _CONNECT_S = 5.0
 _REQUEST_S = 600.0
 # In the order in which the help lists their verbs.
 _FAMILIES = (
-    *(run, listing, logs, execute, copy, usage, lifecycle, power),
+    *(run, listing, logs, execute, copy, usage, lifecycle, power, rescue),
     *(images, commit, events, host, guest, completion),
 )
 

@@ -44,6 +44,7 @@ from nova_hyper.daemon.pods.monitor import Monitor
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
 from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.pods.rescue import Rescues, needed_images
 from nova_hyper.daemon.pods.reshaping import Reshaping
 from nova_hyper.daemon.pods.restorepoint import RestorePoints
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
@@ -188,6 +189,9 @@ class Daemon:
         self._images.owner_name = self._registry.name_of
         # Also what pods need that are left alone: another version may read their records.
         self._images.retain(repository.ids())
+        for entry in self._registry:
+            # What a rescue was given that was cut before its record was written.
+            self._images.narrow(entry.id, needed_images(entry.pod))
         self._images.collect()
         sessions = Sessions(self._registry, repository, sandboxes, self._pods)
         self._consoles = Consoles(
@@ -207,6 +211,7 @@ class Daemon:
             Setups(self._pods, sandboxes, repository, self._platform),
             reshaping,
             restore_points,
+            Rescues(self._pods, repository, self._images, self._platform, settings),
         )
         puller = Puller(
             self._images,

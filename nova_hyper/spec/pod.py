@@ -110,6 +110,17 @@ class Mark:
 
 
 @dataclasses.dataclass(frozen=True)
+class Rescued:
+    """A pod as it was, while an image that repairs it boots in its place.
+
+    ``containers`` are those of ``spec.all_containers``, as they ended.
+    """
+
+    spec: PodSpec
+    containers: tuple[ContainerStatus, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Pod:
     """A pod as it is now.
 
@@ -117,6 +128,8 @@ class Pod:
     ``exit_code`` is that of the first container that failed, or else 0.
     ``message`` says in one sentence why it is stopped or crashed; ``timeline``
     is of its latest start; ``created_at`` and ``started_at`` are Unix seconds.
+    ``rescued`` is there while the pod is in rescue: ``spec`` and ``containers``
+    are of the rescue then.
     """
 
     spec: PodSpec
@@ -129,3 +142,9 @@ class Pod:
     stopped_at: float | None = None
     timeline: tuple[Mark, ...] = ()
     qemu_pid: int | None = None
+    rescued: Rescued | None = None
+
+    @property
+    def own_spec(self) -> PodSpec:
+        """What the pod is when it is not in rescue: its disks are those of this."""
+        return self.spec if self.rescued is None else self.rescued.spec

@@ -26,6 +26,7 @@ from nova_hyper.virt import (
     inventory,
     podspec,
     requirements,
+    rescue,
     storage,
 )
 from nova_hyper.virt.availability import Availability
@@ -73,6 +74,7 @@ class HyperDriver(driver.ComputeDriver):
             Wiring(CONF.vif_plugging_timeout, CONF.vif_plugging_is_fatal),
         )
         self._birth = Birth(self._hyperd)
+        self._rescues = rescue.Rescues(self._hyperd, self._images, self._lifecycle)
         self._power = Power(self._hyperd, virtapi, CONF.vif_plugging_timeout)
         self._resizing = Resizing(self._hyperd, self._lifecycle, str(CONF.my_ip))
         self._events: LifecycleEvents | None = None
@@ -240,6 +242,7 @@ class HyperDriver(driver.ComputeDriver):
 
         *retry_interval* is for guests that miss a power button; a signal is not missed.
         """
+        rescue.require_disk(instance)
         self._lifecycle.power_off(instance, timeout)
 
     def power_on(
@@ -296,6 +299,23 @@ class HyperDriver(driver.ComputeDriver):
     def set_admin_password(self, instance: Any, new_pass: Any) -> None:
         """Give the administrator in a pod another password; see :meth:`Birth.set_password`."""
         self._birth.set_password(instance, new_pass)
+
+    def rescue(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        image_meta: Any,
+        rescue_password: Any,
+        block_device_info: Any,
+        share_info: Any,
+    ) -> None:
+        """Boot an image in place of a stopped pod, to repair it; see :mod:`.rescue`."""
+        self._rescues.rescue(context, instance, network_info, image_meta)
+
+    def unrescue(self, context: Any, instance: Any) -> None:
+        """Boot the pod itself again, as it was repaired."""
+        self._rescues.unrescue(instance)
 
     def trigger_crash_dump(self, instance: Any) -> None:
         """Have the kernel of a pod panic; hyperd keeps the dump."""

@@ -39,7 +39,10 @@ def glance_id(name: str) -> str | None:
 
 def image_ids(pods: Iterable[Pod]) -> set[str]:
     """Return the ids of the Glance images that containers of *pods* run."""
-    names = {c.image for pod in pods for c in pod.spec.all_containers}
+    pods = list(pods)
+    specs = [pod.spec for pod in pods]
+    specs += [pod.rescued.spec for pod in pods if pod.rescued is not None]
+    names = {c.image for spec in specs for c in spec.all_containers}
     return {found for name in names if (found := glance_id(name)) is not None}
 
 

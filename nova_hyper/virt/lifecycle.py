@@ -17,7 +17,7 @@ from nova_hyper.client import Hyperd
 from nova_hyper.spec.errors import HyperError, PodNotFound
 from nova_hyper.spec.pod import Pod, PodSpec, PodState
 from nova_hyper.vif import metadata_route, nics, plugging, wiring
-from nova_hyper.virt import errors, podspec, requirements, tailoring
+from nova_hyper.virt import errors, podspec, requirements, rescue, tailoring
 from nova_hyper.virt.birth import Birth
 from nova_hyper.virt.blueprint import Blueprints
 
@@ -215,13 +215,19 @@ class Lifecycle:
     def power_off(self, instance: Any, timeout: int) -> None:
         """Stop the containers: their stop signal, *timeout* seconds, SIGKILL; 0 is at once.
 
+        A pod that is not there is as good as stopped: Nova stops a server before
+        it rebuilds it, also one that has no pod since a rebuild that failed.
+
         :raises InstancePowerOffFailure: with hyperd's reason.
         """
         with errors.operating(instance, nova_exception.InstancePowerOffFailure):
-            if timeout:
-                self._hyperd.stop_pod(instance.uuid, grace_s=timeout)
-            else:
-                self._hyperd.stop_pod(instance.uuid, force=True)
+            try:
+                if timeout:
+                    self._hyperd.stop_pod(instance.uuid, grace_s=timeout)
+                else:
+                    self._hyperd.stop_pod(instance.uuid, force=True)
+            except PodNotFound:
+                LOG.warning("There is no pod of this instance to stop", instance=instance)
 
     def power_on(self, instance: Any, network_info: Any) -> None:
         """Boot and start a stopped instance; one that runs stays as it is.
@@ -233,11 +239,18 @@ class Lifecycle:
         with errors.operating(instance, nova_exception.InstancePowerOnFailure):
             if self._runs(instance, network_info):
                 return
-            timeout = min(self._wiring.timeout, _RESTART_WIRING_SECONDS)
-            ports = wiring.awaited_ports(network_info)
-            with wiring.wired(self._virtapi, instance, ports, timeout, fatal=False):
-                self._boot(instance, network_info)
-            self._hyperd.start_pod(instance.uuid)
+            self.start(instance, network_info, in_rescue=rescue.is_rescued(instance))
+
+    def start(self, instance: Any, network_info: Any, *, in_rescue: bool) -> None:
+        """Boot a pod that is down, and start its containers when its network is ready.
+
+        :raises HyperError: hyperd's own.
+        """
+        timeout = min(self._wiring.timeout, _RESTART_WIRING_SECONDS)
+        ports = wiring.awaited_ports(network_info)
+        with wiring.wired(self._virtapi, instance, ports, timeout, fatal=False):
+            self._boot(instance, network_info, in_rescue)
+        self._hyperd.start_pod(instance.uuid)
 
     def resume(self, instance: Any, network_info: Any) -> None:
         """Bring back an instance that ran before the host was booted.
@@ -254,7 +267,7 @@ class Lifecycle:
                 return
             if self._runs(instance, network_info):
                 return
-            self._boot(instance, network_info)
+            self._boot(instance, network_info, rescue.is_rescued(instance))
             self._hyperd.start_pod(instance.uuid)
 
     def reboot(self, instance: Any, network_info: Any, soft: bool) -> None:
@@ -268,7 +281,7 @@ class Lifecycle:
         with errors.operating(instance, nova_exception.InstanceRebootFailure):
             grace = self._soft_grace(instance) if soft else None
             self._hyperd.stop_pod(instance.uuid, grace_s=grace, force=not soft)
-            self._boot(instance, network_info)
+            self._boot(instance, network_info, rescue.is_rescued(instance))
             self._hyperd.start_pod(instance.uuid)
 
     def _soft_grace(self, instance: Any) -> int | None:
@@ -287,8 +300,15 @@ class Lifecycle:
             self._hyperd.resume_pod(instance.uuid, nics.to_nics(ports), nics.to_dns(ports))
         return state in (PodState.RUNNING, PodState.PAUSED, PodState.SUSPENDED)
 
-    def _boot(self, instance: Any, network_info: Any) -> None:
-        """Boot the sandbox with the ports as they are now: Neutron may have changed them."""
+    def _boot(self, instance: Any, network_info: Any, in_rescue: bool) -> None:
+        """Boot the sandbox with the ports as they are now: Neutron may have changed them.
+
+        As with libvirt's driver, any start of an instance that is not *in_rescue*
+        for Nova ends its rescue: one that failed, or that an administrator has
+        reset.
+        """
+        if not in_rescue and self._hyperd.pod(instance.uuid).rescued is not None:
+            self._hyperd.unrescue_pod(instance.uuid)
         ports = list(network_info)
         plugging.plug(instance, ports)
         routed = metadata_route.added(ports)

@@ -26,7 +26,7 @@ def problem(
 ) -> str | None:
     """Return the first reason why this server cannot be a pod here, None when it can."""
     reasons = (
-        *_of_image(image_meta),
+        *of_image(image_meta),
         *_of_disks(block_device_info),
         *_of_hardware(instance, image_meta, accel_info),
         *tailoring.problems(instance, image_meta, block_device_info),
@@ -61,7 +61,8 @@ def unusable(image: Mapping[str, Any]) -> str | None:
     return _of_format(image["id"], image.get("container_format"))
 
 
-def _of_image(image_meta: Any) -> Iterator[str]:
+def of_image(image_meta: Any) -> Iterator[str]:
+    """Yield why no pod can boot from the image."""
     if not image_meta.obj_attr_is_set("id") or not image_meta.id:
         yield "a pod cannot boot from a volume; boot it from an image"
         return

@@ -11,6 +11,7 @@
 #include "loop.h"
 #include "output.h"
 #include "request.h"
+#include "volume.h"
 
 static void ask(const char *text)
 {
@@ -110,6 +111,12 @@ static void nonsense_is_refused(void)
         "{\"op\":\"volume.create\",\"name\":\"x\",\"gid\":-1}",
         "{\"op\":\"volume.create\",\"name\":\"x\",\"size_mib\":0}",
         "{\"op\":\"volume.create\",\"name\":\"x\",\"upper\":{\"tmpfs_mib\":1}}",
+        "{\"op\":\"volume.create\",\"name\":\"x\",\"kind\":\"root\"}",
+        "{\"op\":\"volume.create\",\"name\":\"x\",\"kind\":\"root\",\"layers\":[],"
+        "\"upper\":{\"serial\":\"u\"}}",
+        "{\"op\":\"volume.create\",\"name\":\"x\",\"kind\":\"root\",\"layers\":[\"../l\"],"
+        "\"upper\":{\"serial\":\"u\"}}",
+        "{\"op\":\"volume.create\",\"name\":\"x\",\"kind\":\"root\",\"layers\":[\"l\"]}",
         "{\"op\":\"volume.write\",\"name\":\"none\",\"path\":\"x\",\"data\":\"\"}",
         "{\"op\":\"volume.write\",\"name\":\"data\",\"path\":\"x\",\"data\":\"?\"}",
         "{\"op\":\"volume.write\",\"name\":\"data\",\"path\":\"x\"}",
@@ -144,11 +151,36 @@ static void a_container_names_volumes_that_exist(void)
     CHECK(web->mounts[0].read_only && !web->mounts[1].read_only);
 }
 
+static void a_root_is_mounted_once_and_is_a_volume_as_any_other(void)
+{
+    static const char create[] =
+        "{\"op\":\"volume.create\",\"name\":\"root.0\",\"kind\":\"root\","
+        "\"layers\":[\"l0\",\"l1\"],\"upper\":{\"serial\":\"u\",\"dir\":\"web\"}}";
+    int before = fakes.mounts;
+    char path[CONTAINER_PATH_MAX];
+    struct failure why;
+
+    fakes.mount_fails = true;
+    ask(create);
+    CHECK_TEXT(refusal("code"), "disk");
+    CHECK(volume_find("root.0", path, sizeof(path), &why) < 0);
+    fakes.mount_fails = false;
+    fakes.mounts = before;
+    ask(create);
+    CHECK(ok());
+    ask(create);
+    CHECK(ok());
+    CHECK(fakes.mounts == before + 1);
+    CHECK(volume_find("root.0", path, sizeof(path), &why) == 0);
+    CHECK_TEXT(path, "/run/volume/root.0");
+    fakes.mounts = before;
+}
+
 static void a_pod_has_at_most_256_volumes(void)
 {
     char text[200];
 
-    for (int i = 1; i < 256; i++) {
+    for (int i = 2; i < 256; i++) {
         snprintf(text, sizeof(text),
                  "{\"op\":\"volume.create\",\"name\":\"v%d\",\"medium\":\"memory\"}", i);
         ask(text);
@@ -169,6 +201,7 @@ int main(void)
     RUN(paths_that_lead_outside_are_refused);
     RUN(nonsense_is_refused);
     RUN(a_container_names_volumes_that_exist);
+    RUN(a_root_is_mounted_once_and_is_a_volume_as_any_other);
     RUN(a_pod_has_at_most_256_volumes);
     snprintf(command, sizeof(command), "rm -r %s", fakes.store);
     CHECK(system(command) == 0);

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nova_hyper.client import HyperClient
 from tests.functional.daemon import wait_for
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -140,6 +141,8 @@ def test_a_killed_micro_vm_becomes_shutoff_and_starts_again(
     qemu = int(Path(f"/run/libvirt/qemu/{_domain(server)}.pid").read_text())
     os.kill(qemu, signal.SIGKILL)
     wait_status(server, "SHUTOFF")
+    hyperd = HyperClient("/run/hyperd/hyperd.sock", 30, 5)
+    assert "QEMU was killed" in hyperd.pod(server.id).message
     cloud.compute.start_server(server)
     wait_status(server, "ACTIVE")
     wait_for(lambda: console(server).count("serving on port 80") == 2, 60, "a second start")

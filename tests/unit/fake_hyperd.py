@@ -42,6 +42,7 @@ from nova_hyper.spec.stream import Terminal
 from tests.unit import programs
 from tests.unit.daemon.fakes import FakeStream
 from tests.unit.fake_power import FakePower
+from tests.unit.fake_rescue import FakeRescue, image_ids_of
 from tests.unit.fake_setup import FakeSetup
 from tests.unit.fake_shape import FakeShape
 from tests.unit.programs import FakeExec
@@ -70,7 +71,7 @@ HOST = Host(
 NOT_AN_ARCHIVE = b"not an archive"
 
 
-class FakeHyperd(FakePower, FakeSetup, FakeShape):
+class FakeHyperd(FakePower, FakeSetup, FakeShape, FakeRescue):
     """``fail_next`` maps a method's name to the error that its next call raises."""
 
     def __init__(self) -> None:
@@ -164,7 +165,7 @@ class FakeHyperd(FakePower, FakeSetup, FakeShape):
     def delete_image(self, ref: str) -> None:
         self._called("delete_image")
         image = self.image(ref)
-        if any(image.id == c.image_id for pod in self._pods.values() for c in pod.containers):
+        if any(image.id in image_ids_of(pod) for pod in self._pods.values()):
             raise ImageInUse(f"image {ref} is in use by a pod")
         names = tuple(name for name in image.names if name != ref)
         if names and ref != image.id:

@@ -1,4 +1,4 @@
-"""The support matrix claims nothing that no test shows."""
+"""The support matrix has Nova's rows, and claims nothing that no test shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 DRIVER = "hyper-x86"
-_TEST = re.compile(r"tests/functional/(\w+\.py)::(\w+)")
+_TEST = re.compile(r"\bTest: tests/functional/(\w+\.py)::(\w+)\.")
+# The rows of doc/source/user/support-matrix.ini in Nova's repository at 34.0.0, which its wheel
+# does not have.
+NOVAS = Path(__file__).with_name("nova_support_matrix.txt").read_text().split()
+STATES = ("complete", "partial", "missing")
 
 
 def rows():
@@ -20,11 +24,20 @@ def rows():
     return {name: parser[name] for name in parser.sections() if not name.startswith("driver.")}
 
 
-NAMED = [
-    (row, *found)
-    for row, values in rows().items()
-    for found in _TEST.findall(values.get(f"driver-notes.{DRIVER}", ""))
-]
+ROWS = rows()
+NOTES = {row: values.get(f"driver-notes.{DRIVER}", "") for row, values in ROWS.items()}
+NAMED = [(row, *found) for row, notes in NOTES.items() for found in _TEST.findall(notes)]
+
+
+def test_the_rows_are_those_of_nova():
+    assert sorted(ROWS) == sorted(NOVAS)
+
+
+@pytest.mark.parametrize("row", NOVAS)
+def test_a_row_says_whether_there_is_such_a_thing(row):
+    assert ROWS[row][f"driver.{DRIVER}"] in STATES
+    assert ROWS[row]["title"]
+    assert ROWS[row]["status"]
 
 
 @pytest.mark.parametrize(("row", "module", "test"), NAMED)
@@ -35,15 +48,15 @@ def test_a_test_that_a_row_names_exists(row, module, test):
 
 
 @pytest.mark.parametrize(
-    "row", ["pause", "unpause", "suspend", "resume", "trigger-crash-dump", "resize"]
+    "row", [row for row, values in ROWS.items() if values[f"driver.{DRIVER}"] == "complete"]
 )
-def test_a_power_action_is_complete_by_a_test(row):
-    values = rows()[f"operation.{row}"]
-    assert values[f"driver.{DRIVER}"] == "complete"
-    assert _TEST.search(values[f"driver-notes.{DRIVER}"])
+def test_a_row_is_complete_by_a_test_on_the_cloud(row):
+    tests = _TEST.findall(NOTES[row])
+    assert any(module.startswith("test_cloud") for module, _ in tests), NOTES[row]
 
 
-def test_the_serial_console_is_complete_by_tests():
-    values = rows()["console.serial"]
-    assert values[f"driver.{DRIVER}"] == "complete"
-    assert len(_TEST.findall(values[f"driver-notes.{DRIVER}"])) == 2
+@pytest.mark.parametrize(
+    "row", [row for row, values in ROWS.items() if values[f"driver.{DRIVER}"] == "partial"]
+)
+def test_a_row_that_is_partial_says_what_there_is(row):
+    assert NOTES[row]

@@ -219,6 +219,10 @@ def api_handler(hyperd: FakeHyperd) -> type[Handler]:
                     return 200, hyperd.drop_restore_point(ref)
                 case "POST", ["pods", ref, "restore"]:
                     return 200, hyperd.restore_pod(ref)
+                case "POST", ["pods", ref, "rescue"]:
+                    return 200, hyperd.rescue_pod(ref, **self.json())
+                case "POST", ["pods", ref, "unrescue"]:
+                    return 200, hyperd.unrescue_pod(ref)
                 case "POST", ["pods", ref, "crash-dump"]:
                     return 202, hyperd.crash_pod(ref)
                 case "GET", ["pods", ref, "diagnostics"]:

@@ -16,11 +16,13 @@ from nova_hyper.daemon.api.console_handlers import ConsoleHandlers
 from nova_hyper.daemon.api.document import document
 from nova_hyper.daemon.api.image_handlers import ImageHandlers, ImageUses
 from nova_hyper.daemon.api.power_handlers import PowerHandlers
+from nova_hyper.daemon.api.rescue_handlers import RescueHandlers
 from nova_hyper.daemon.api.setup_handlers import SetupHandlers
 from nova_hyper.daemon.api.shape_handlers import ShapeHandlers
 from nova_hyper.daemon.console.consoles import Consoles
 from nova_hyper.daemon.eventlog import EventLog
 from nova_hyper.daemon.pods.power import Power
+from nova_hyper.daemon.pods.rescue import Rescues
 from nova_hyper.daemon.pods.reshaping import Reshaping
 from nova_hyper.daemon.pods.restorepoint import RestorePoints
 from nova_hyper.daemon.pods.service import Pods
@@ -51,7 +53,9 @@ class Json(str):
     """A body that is JSON already."""
 
 
-class Handlers(PowerHandlers, ShapeHandlers, ImageHandlers, ConsoleHandlers, SetupHandlers):
+class Handlers(
+    PowerHandlers, ShapeHandlers, ImageHandlers, ConsoleHandlers, SetupHandlers, RescueHandlers
+):
     """The operations; see ``openapi.yaml`` for what they take and give."""
 
     def __init__(
@@ -68,10 +72,12 @@ class Handlers(PowerHandlers, ShapeHandlers, ImageHandlers, ConsoleHandlers, Set
         setups: Setups,
         reshaping: Reshaping,
         restore_points: RestorePoints,
+        rescues: Rescues,
     ) -> None:
         PowerHandlers.__init__(self, power)
         ConsoleHandlers.__init__(self, consoles)
         ShapeHandlers.__init__(self, reshaping, restore_points)
+        RescueHandlers.__init__(self, rescues)
         ImageHandlers.__init__(self, images, usage)
         SetupHandlers.__init__(self, setups)
         self._pods = pods

@@ -159,6 +159,15 @@ class Catalogue:
                 self._save_leases()
                 self._drop_unused()
 
+    def narrow(self, owner: str, image_ids: set[str]) -> None:
+        """Drop the leases of *owner* but those on *image_ids*; idempotent."""
+        with self._change():
+            held = self._index.leases.get(owner, set())
+            if held - image_ids:
+                self._index.leases[owner] = held & image_ids
+                self._save_leases()
+                self._drop_unused()
+
     def retain(self, owners: set[str]) -> None:
         """Drop the leases of everybody but *owners*."""
         with self._change():

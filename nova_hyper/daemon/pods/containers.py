@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from nova_hyper.daemon.pods import features, mounts, probing, process
-from nova_hyper.daemon.pods.layout import Disks
+from nova_hyper.daemon.pods import features, mounts, probing, process, rescue_mounts
+from nova_hyper.daemon.pods.layout import Disks, Original
 from nova_hyper.spec.container import Container, Resources
 from nova_hyper.spec.image import Image
 from nova_hyper.spec.pod import PodSpec, RestartPolicy
@@ -19,17 +19,26 @@ _QUOTA_US_OF_MILLI = 100
 
 
 def requests(
-    spec: PodSpec, images: Sequence[Image], supported: Collection[str], seccomp: Seccomp
+    spec: PodSpec,
+    images: Sequence[Image],
+    supported: Collection[str],
+    seccomp: Seccomp,
+    original: Original | None = None,
 ) -> list[mounts.Request]:
     """Return the operations from a configured guest to created containers, in their order.
 
     *images* are those of ``spec.all_containers``; *supported* are the agent's
     features: what only an image asks for is left out where the agent cannot do it.
+    *original* is the pod that a rescue repairs.
     """
     made: list[mounts.Request] = []
-    disks = Disks(spec, images)
+    disks = Disks(spec, images, original)
+    first = 0
+    if original is not None:
+        first = len(original.images)
+        made += rescue_mounts.volume_requests(original, disks.original)
     if features.VOLUMES in supported:
-        made += mounts.volume_requests(spec, images, disks.of_volumes())
+        made += mounts.volume_requests(spec, images, disks.of_volumes(), first)
     for index, (container, image) in enumerate(zip(spec.all_containers, images, strict=True)):
         layers, upper = disks.of_container(index)
         wanted = process.resolve(container, image.config)
@@ -46,7 +55,8 @@ def requests(
         if features.SUPERVISE in supported:
             request |= _supervision(spec, container, image, init=index < len(spec.init_containers))
         if features.VOLUMES in supported:
-            mounted = mounts.mount_requests(container, image, index)
+            mounted = mounts.mount_requests(container, image, first + index)
+            mounted += [] if original is None else rescue_mounts.mount_requests(original)
             request |= {"mounts": mounted} if mounted else {}
         request |= _limits(container.resources)
         if features.has_security(container):

@@ -22,16 +22,20 @@ STREAMS = "streams"
 DISKS = "disks"
 SETUP = "setup"
 GROW = "grow"
+ROOTS = "roots"
 
 
-def check(spec: PodSpec, features: Collection[str], grown: bool = False) -> None:
+def check(
+    spec: PodSpec, features: Collection[str], *, grown: bool = False, rescue: bool = False
+) -> None:
     """Refuse a pod that an agent with these *features* would run otherwise than asked for.
 
-    *grown* is whether a disk of the pod has become larger since it was made.
+    *grown* is whether a disk of the pod has become larger since it was made,
+    *rescue* whether it repairs another.
 
     :raises GuestFailed: saying what the agent lacks.
     """
-    for feature, what in _needed(spec, grown):
+    for feature, what in _needed(spec, grown, rescue):
         require(feature, what, features)
 
 
@@ -54,7 +58,9 @@ def has_security(container: Container) -> bool:
     return restricted != Security(non_root=restricted.non_root)
 
 
-def _needed(spec: PodSpec, grown: bool) -> Iterator[tuple[str, str]]:
+def _needed(spec: PodSpec, grown: bool, rescue: bool) -> Iterator[tuple[str, str]]:
+    if rescue:
+        yield ROOTS, "rescuing pods"
     if grown:
         yield GROW, "disks that have become larger"
     if layout.is_shared(spec):

@@ -25,11 +25,18 @@ _ENTROPY_BYTES = 64
 _HOSTNAME = 63
 
 
-def check(spec: PodSpec, images: Sequence[Image], *, arch: str, memory: tuple[int, int]) -> None:
+def check(
+    spec: PodSpec,
+    images: Sequence[Image],
+    *,
+    arch: str,
+    memory: tuple[int, int],
+    original: layout.Original | None = None,
+) -> None:
     """Refuse a pod that cannot work, before anything is made.
 
     *images* are those of ``spec.all_containers``, *memory* the least and the
-    most MiB a pod may have here.
+    most MiB a pod may have here, *original* what it repairs where it is a rescue.
 
     :raises HyperError: a typed one, whose message says what to do.
     """
@@ -60,7 +67,7 @@ def check(spec: PodSpec, images: Sequence[Image], *, arch: str, memory: tuple[in
                 raise InvalidRequest(
                     f"the data of file {file.path} in volume {volume.name} are not base64"
                 ) from None
-    check_devices(spec, images)
+    check_devices(spec, images, original)
     for container, image in zip(spec.all_containers, images, strict=True):
         process.check_user(container, process.resolve(container, image.config).user)
         if image.architecture != arch:
@@ -74,7 +81,9 @@ def check(spec: PodSpec, images: Sequence[Image], *, arch: str, memory: tuple[in
             )
 
 
-def check_devices(spec: PodSpec, images: Sequence[Image]) -> None:
+def check_devices(
+    spec: PodSpec, images: Sequence[Image], original: layout.Original | None = None
+) -> None:
     """Refuse interfaces that contradict themselves, and more devices than a micro-VM has room for.
 
     :raises InvalidRequest: naming the interface.
@@ -83,7 +92,7 @@ def check_devices(spec: PodSpec, images: Sequence[Image]) -> None:
     for nic in spec.nics:
         _check_nic(nic)
     local_disks.check(spec)
-    disks = layout.Disks(spec, images).count + local_disks.count(spec)
+    disks = layout.Disks(spec, images, original).count + local_disks.count(spec)
     most = max_devices(len(spec.nics))
     if disks + len(spec.nics) > most:
         raise ImageUnsuitable(

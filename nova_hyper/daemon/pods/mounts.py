@@ -43,18 +43,20 @@ def is_taken(path: str) -> bool:
 
 
 def volume_requests(
-    spec: PodSpec, images: Sequence[Image], upper: dict[str, Any] | None
+    spec: PodSpec, images: Sequence[Image], upper: dict[str, Any] | None, first: int = 0
 ) -> Iterator[Request]:
     """Yield the operations that make the volumes and what is in them.
 
-    Those on disk are on *upper*; None is that of the only container.
+    Those on disk are on *upper*; None is that of the only container.  *first* is
+    the index of the first container.
     """
     on_disk = {} if upper is None else {"upper": upper}
     for volume in spec.volumes:
         yield "volume.create", _volume(volume) | (on_disk if volume.medium is Medium.DISK else {})
         for file in volume.files:
             yield from _file(volume.name, file)
-    for index, (container, image) in enumerate(zip(spec.all_containers, images, strict=True)):
+    containers = zip(spec.all_containers, images, strict=True)
+    for index, (container, image) in enumerate(containers, first):
         for name in of_image(container, image, index).values():
             yield "volume.create", {"name": name, "kind": "empty", "medium": "disk", **on_disk}
 

@@ -140,7 +140,9 @@ class Registry:
 
     def boot_files(self) -> set[str]:
         """Return the ids of all kernels and ramdisks that pods boot."""
-        boots = [entry.pod.spec.boot for entry in self]
+        pods = [entry.pod for entry in self]
+        boots = [pod.spec.boot for pod in pods]
+        boots += [pod.rescued.spec.boot for pod in pods if pod.rescued is not None]
         return {ref for boot in boots for ref in (boot.kernel, boot.ramdisk) if ref}
 
     def drop(self, entry: Entry) -> None:

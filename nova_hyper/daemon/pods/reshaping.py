@@ -10,7 +10,7 @@ from nova_hyper.daemon import plan
 from nova_hyper.daemon.pods import fitting, launch
 from nova_hyper.daemon.pods.registry import Entry
 from nova_hyper.daemon.pods.repository import Repository
-from nova_hyper.daemon.pods.restorepoint import RestorePoints, require_down
+from nova_hyper.daemon.pods.restorepoint import RestorePoints, require_down, require_itself
 from nova_hyper.daemon.pods.sandbox import Settings
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.ports import Images, Platform, WritableDisks
@@ -57,6 +57,7 @@ class Reshaping:
         :raises DiskFull: when there is no room for a disk; the pod stays as it was.
         """
         with self._pods.holding(ref) as entry:
+            require_itself(entry.pod, "reshaped")
             spec = shape.applied_to(entry.pod.spec)
             self._check(entry.pod, spec)
             if dry_run:

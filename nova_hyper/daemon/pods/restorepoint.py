@@ -35,11 +35,23 @@ _SHAPE = "shape.json"
 _DOWN = (PodState.STOPPED, PodState.CRASHED)
 
 
+def require_itself(pod: Pod, what: str) -> None:
+    """Refuse what would be done to the rescue of a pod instead of the pod.
+
+    :raises Conflict: saying what to do.
+    """
+    if pod.rescued is not None:
+        raise Conflict(
+            f"pod {pod.spec.name} cannot be {what} while it is in rescue; unrescue it first"
+        )
+
+
 def require_down(pod: Pod, what: str) -> None:
-    """Refuse what can only be done to a pod without a micro-VM, running or saved.
+    """Refuse what can only be done to a pod without a micro-VM, running or saved, and itself.
 
     :raises Conflict: naming its state.
     """
+    require_itself(pod, what)
     if pod.state not in _DOWN:
         raise Conflict(
             f"pod {pod.spec.name} cannot be {what} while it is {pod.state}; stop it first"
@@ -132,7 +144,7 @@ class RestorePoints:
         LOG.info("pod %s (%s) is restored", entry.id, entry.pod.spec.name)
 
     def _fit(self, entry: Entry) -> None:
-        fitting.fit(self._disks, self._repository, entry.pod.spec, self._platform.owner())
+        fitting.fit(self._disks, self._repository, entry.pod.own_spec, self._platform.owner())
 
     def settle(self, entry: Entry) -> None:
         """Finish or undo what a daemon before this one was killed in; the pod is down.
@@ -143,7 +155,7 @@ class RestorePoints:
         """
         for name in (_MAKING, _DROPPING):
             _remove(self._place(entry, name))
-        if self._place(entry, _RESTORING).exists():
+        if entry.pod.rescued is None and self._place(entry, _RESTORING).exists():
             self._finish(entry)
         self._fit(entry)
 

@@ -156,7 +156,9 @@ class Sandboxes:
 
     def _launch(self, entry: Entry, images: Sequence[Image]) -> None:
         spec = entry.pod.spec
-        disks = layout.Disks(spec, images)
+        original = self.original(entry)
+        disks = layout.Disks(spec, images, original)
+        written = spec if original is None else original.spec
         layers = [self._images.layer_path(d) for d in disks.diff_ids]
         booted = boot.prepare(
             spec, self._assets(), self._boot_files, self._repository.directory(spec.id)
@@ -173,7 +175,7 @@ class Sandboxes:
             container_log=self._repository.log(spec.id),
             virt_type=self._platform.virt_type(),
             disks=(
-                *disks.of_domain(layers, layout.upper(self._repository, spec)),
+                *disks.of_domain(layers, layout.upper(self._repository, written)),
                 *local_disks.of_domain(self._repository, spec),
             ),
             nics=spec.nics,
@@ -183,6 +185,15 @@ class Sandboxes:
             tuning=spec.tuning,
         )
         entry.update(qemu_pid=self._hypervisor.launch(domain) or None)
+
+    def original(self, entry: Entry) -> layout.Original | None:
+        """Return what the pod repairs, None where it is no rescue."""
+        rescued = entry.pod.rescued
+        if rescued is None:
+            return None
+        return layout.Original(
+            rescued.spec, [self._images.get(c.image_id) for c in rescued.containers]
+        )
 
     def connect(self, entry: Entry, *, fresh: bool, timeout: float | None = None) -> GuestSession:
         """Connect to the agent and return the session, which is the entry's from now on.
@@ -223,7 +234,12 @@ class Sandboxes:
 
     def _configure(self, entry: Entry) -> None:
         spec = entry.pod.spec
-        features.check(spec, self._features(entry), self._repository.has_grown(entry.id))
+        features.check(
+            spec,
+            self._features(entry),
+            grown=self._repository.has_grown(entry.id),
+            rescue=entry.pod.rescued is not None,
+        )
         self.ask(entry, "pod.configure", **launch.pod_request(spec))
         for operation, arguments in local_disks.requests(spec):
             self.ask(entry, operation, self._patience(entry), **arguments)
@@ -232,7 +248,8 @@ class Sandboxes:
         """Return how many seconds a mount has, None for as long as any request."""
         if not self._repository.has_grown(entry.id):
             return None
-        sizes = [entry.pod.spec.root_gib, *(d.size_gib for d in entry.pod.spec.ephemerals)]
+        spec = entry.pod.own_spec
+        sizes = [spec.root_gib, *(d.size_gib for d in spec.ephemerals)]
         return self._settings.request_timeout + max(sizes) * _GROWTH_S_PER_GIB
 
     def _features(self, entry: Entry) -> frozenset[str]:
@@ -241,7 +258,10 @@ class Sandboxes:
     def _create_containers(self, entry: Entry, images: Sequence[Image]) -> None:
         supported = self._features(entry)
         patience = self._patience(entry)
-        for op, args in containers.requests(entry.pod.spec, images, supported, self._seccomp):
+        original = self.original(entry)
+        for op, args in containers.requests(
+            entry.pod.spec, images, supported, self._seccomp, original
+        ):
             self.ask(entry, op, patience, **args)
 
     def _seccomp(self, profile: str, capabilities: tuple[str, ...] | None) -> str | None:

@@ -183,7 +183,7 @@ class Pods:
         entry.watch = Stopwatch()
         spec = before.spec.replaced(nics=nics, dns=dns)
         images = [self._images.get(c.image_id) for c in before.containers]
-        launch.check_devices(spec, images)
+        launch.check_devices(spec, images, self._sandboxes.original(entry))
         try:
             entry.update(spec=spec, timeline=(), started_at=None)
             # What a killed QEMU or an interrupted boot has left.

@@ -62,7 +62,7 @@ class Setups:
                 )
             giving.check(pod.spec, setup)
             done = self._sandboxes.give(entry, setup)
-            if not pod.spec.root_gib:
+            if not pod.own_spec.root_gib:
                 known = self._repository.setup(entry.id) or Setup()
                 self._repository.save_setup(entry.id, giving.merged(known, setup))
             LOG.info(

@@ -157,6 +157,7 @@ class Daemon:
             self.core.setups,
             self.core.reshaping,
             self.core.restore_points,
+            self.core.rescues,
         )
         puller = Puller(store, RegistryPolicy(), "amd64", 1 << 30)
         self.streams = Streams(8)
@@ -464,6 +465,41 @@ def test_a_suspended_pod_starts_where_it_was_and_stops_for_good(hyperd, spec):
     assert hyperd.stop_pod(spec.id).state is PodState.STOPPED
     with pytest.raises(Conflict, match="not suspended"):
         hyperd.resume_pod(spec.id)
+
+
+def test_a_stopped_pod_is_rescued_with_an_image_and_is_itself_afterwards(hyperd, spec):
+    spec = dataclasses.replace(spec, root_gib=1)
+    tools = hyperd.import_image("glance:2", [OTHER])
+    hyperd.create_pod(spec)
+    for call in (hyperd.rescue_pod, hyperd.start_pod, hyperd.rescue_pod):
+        if call == hyperd.start_pod:
+            call(spec.id)
+            continue
+        with pytest.raises(Conflict, match="stop it"):
+            call(spec.id)
+    before = hyperd.stop_pod(spec.id)
+    assert hyperd.unrescue_pod(spec.id) == before
+    for _ in range(2):
+        pod = hyperd.rescue_pod(spec.id, "glance:2")
+        assert (pod.state, pod.rescued.spec) == (PodState.STOPPED, spec)
+        assert [(c.name, c.image_id) for c in pod.containers] == [("rescue", tools.id)]
+    with pytest.raises(ImageNotFound):
+        hyperd.rescue_pod(spec.id, "none")
+    with pytest.raises(ImageInUse):
+        hyperd.delete_image("glance:1")
+    assert hyperd.rescue_pod(spec.id).containers[0].image == "glance:1"
+    hyperd.stop_pod(spec.id)
+    for _ in range(2):
+        pod = hyperd.unrescue_pod(spec.id)
+        assert (pod.state, pod.spec, pod.rescued) == (PodState.STOPPED, spec, None)
+        assert pod.containers == before.containers
+
+
+def test_a_pod_without_a_disk_is_not_rescued(hyperd, spec):
+    hyperd.create_pod(spec)
+    hyperd.stop_pod(spec.id)
+    with pytest.raises(Conflict, match="has its root in memory"):
+        hyperd.rescue_pod(spec.id)
 
 
 def test_a_pod_that_is_made_to_panic_crashes(hyperd, spec):

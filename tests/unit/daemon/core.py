@@ -17,6 +17,7 @@ from nova_hyper.daemon.pods.monitor import Monitor
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
 from nova_hyper.daemon.pods.repository import Repository
+from nova_hyper.daemon.pods.rescue import Rescues
 from nova_hyper.daemon.pods.reshaping import Reshaping
 from nova_hyper.daemon.pods.restorepoint import RestorePoints
 from nova_hyper.daemon.pods.sandbox import Sandboxes, Settings
@@ -124,6 +125,7 @@ class Core:
         )
         self.sessions = Sessions(self.registry, self.repository, self.sandboxes, self.pods)
         self.setups = Setups(self.pods, self.sandboxes, self.repository, self.platform)
+        self.rescues = Rescues(self.pods, self.repository, self.images, self.platform, settings)
         for pod in self.repository.load():
             self.registry.add(pod)
         self.consoles = Consoles(

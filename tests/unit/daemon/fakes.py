@@ -175,7 +175,10 @@ class FakeHypervisor(Failures):
 
 STREAM_FEATURES = frozenset(("streams", "archive", "stats", "log"))
 POD_FEATURES = frozenset(
-    ("supervise", "resources", "security", "volumes", "sysctls", "setup", "disks", "grow")
+    (
+        *("supervise", "resources", "security", "volumes", "sysctls", "setup", "disks"),
+        *("grow", "roots"),
+    )
 )
 ALL_FEATURES = frozenset(("clock", "entropy")) | STREAM_FEATURES | POD_FEATURES
 
@@ -461,6 +464,11 @@ class FakeImages(Failures):
     def release(self, owner: str) -> None:
         self.check("release")
         self.leases.pop(owner, None)
+
+    def narrow(self, owner: str, image_ids: set[str]) -> None:
+        self.check("narrow")
+        if owner in self.leases:
+            self.leases[owner] &= image_ids
 
     def retain(self, owners: set[str]) -> None:
         self.leases = {o: i for o, i in self.leases.items() if o in owners}

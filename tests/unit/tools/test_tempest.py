@@ -27,7 +27,7 @@ MATRIX = {
     "rescue": "operation.rescue",
     "change_password": "operation.set-admin-password",
     "personality": "guest.setup.inject.file",
-    "serial_console": "console.serial",
+    "serial_console": "console.serial.interactive",
     "interface_attach": "operation.attach-interface",
     "live_migration": "operation.live-migrate",
     "vnc_console": "console.vnc",

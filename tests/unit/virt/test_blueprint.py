@@ -10,7 +10,7 @@ from nova import exception as nova_exception
 from nova_hyper.manifest import document
 from nova_hyper.manifest.problems import ManifestInvalid
 from nova_hyper.spec.errors import ImageInvalid, RegistryUnavailable
-from nova_hyper.spec.pod import PodSpec
+from nova_hyper.spec.pod import Pod, PodSpec, PodState
 from nova_hyper.virt.blueprint import Blueprints, user_data_manifest
 from nova_hyper.virt.image import ImageCache, image_ids
 from tests.unit.fake_hyperd import NOT_AN_ARCHIVE, FakeHyperd
@@ -148,7 +148,7 @@ def test_a_container_may_have_another_image_of_glance_by_name_or_id(draw, refere
     assert made.images == (OWN, OTHER, OTHER)
     assert glance.downloads == [IMAGE_ID, OTHER_ID]
     spec = made.complete(PodSpec("i", "n", ()))
-    assert image_ids([type("Pod", (), {"spec": spec})()]) == {IMAGE_ID, OTHER_ID}
+    assert image_ids([Pod(spec, PodState.READY, ())]) == {IMAGE_ID, OTHER_ID}
 
 
 @pytest.mark.parametrize("missing", ["none", "s", "d" * 8 + "-0000-4000-8000-000000000009"])

@@ -9,6 +9,7 @@ from nova import exception, objects, test
 from nova.tests.unit import utils as test_utils
 from nova.tests.unit.virt import test_virt_drivers
 from nova.virt import driver as nova_driver
+from oslo_utils.fixture import uuidsentinel as uuids
 
 from nova_hyper.vif import plugin
 from nova_hyper.virt.driver import HyperDriver
@@ -49,6 +50,7 @@ IMPLEMENTED = {
     "power_off",
     "power_on",
     "reboot",
+    "rescue",
     "resume",
     "resume_state_on_host_boot",
     "set_admin_password",
@@ -57,6 +59,7 @@ IMPLEMENTED = {
     "trigger_crash_dump",
     "unpause",
     "unplug_vifs",
+    "unrescue",
     "update_provider_tree",
 }
 
@@ -89,6 +92,29 @@ class HyperDriverConformance(test_virt_drivers._VirtDriverTestCase, test.TestCas
             self.ctxt, instance, image_meta, [], "herp", {}, network_info=network_info
         )
         return instance, network_info
+
+    def test_rescue(self):
+        """The suite's own rescues without an image, and an instance that runs."""
+        instance, network_info = self._get_running_instance()
+        instance.image_ref = uuids.image
+        instance.flavor.root_gb = 1
+        self.hyperd.stop_pod(instance.uuid)
+        meta = objects.ImageMeta.from_dict({"id": uuids.image, "container_format": "docker"})
+        self.connection.rescue(self.ctxt, instance, network_info, meta, "", None, None)
+        self.assertIsNotNone(self.hyperd.pod(instance.uuid).rescued)
+
+    def test_unrescue_unrescued_instance(self):
+        instance, network_info = self._get_running_instance()
+        with mock.patch.object(instance, "get_network_info", return_value=network_info):
+            self.connection.unrescue(self.ctxt, instance)
+
+    def test_unrescue_rescued_instance(self):
+        instance, network_info = self._get_running_instance()
+        with mock.patch.object(instance, "get_network_info", return_value=network_info):
+            self.hyperd.stop_pod(instance.uuid)
+            self.hyperd.rescue_pod(instance.uuid)
+            self.connection.unrescue(self.ctxt, instance)
+        self.assertIsNone(self.hyperd.pod(instance.uuid).rescued)
 
     def test_list_instances_gives_what_was_spawned(self):
         instance, _ = self._get_running_instance()

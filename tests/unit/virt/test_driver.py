@@ -11,7 +11,9 @@ from nova import exception as nova_exception
 from nova.compute import provider_tree
 from oslo_config import fixture as config_fixture
 
+from nova_hyper.spec.container import Container
 from nova_hyper.spec.errors import DaemonUnavailable
+from nova_hyper.spec.pod import Pod, PodSpec, PodState, Rescued
 from nova_hyper.virt import driver
 from tests.unit.fake_hyperd import HOST, FakeHyperd
 from tests.unit.virt.instances import IMAGE_ID, UUID, instance
@@ -147,11 +149,15 @@ def test_a_pod_manifest_is_not_cached_ahead(driven, glance, hyperd):
     assert hyperd.imports == []
 
 
-def test_an_image_that_only_a_container_of_a_pod_names_is_in_use(driven, conf, hyperd):
+@pytest.mark.parametrize("in_rescue", [False, True])
+def test_an_image_that_only_a_container_of_a_pod_names_is_in_use(driven, conf, hyperd, in_rescue):
     driven.cache_image(None, IMAGE_ID)
     name = f"glance:{IMAGE_ID}:cccccccccccc"
     conf.config(group="image_cache", remove_unused_original_minimum_age_seconds=0)
-    pod = SimpleNamespace(spec=SimpleNamespace(all_containers=[SimpleNamespace(image=name)]))
+    spec = PodSpec("i", "n", (Container("side", name),))
+    tools = PodSpec("i", "n", (Container("rescue", "tools"),))
+    pod = Pod(tools, PodState.STOPPED, (), rescued=Rescued(spec, ())) if in_rescue else None
+    pod = pod or Pod(spec, PodState.STOPPED, ())
     with mock.patch.object(hyperd, "pods", return_value=[pod]):
         driven.manage_image_cache(None, [])
     assert hyperd.image(name)

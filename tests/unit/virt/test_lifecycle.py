@@ -403,13 +403,17 @@ def test_a_pod_whose_containers_wait_for_the_network_is_paused(lifecycle, hyperd
 def test_an_unknown_instance_is_novas_unknown_instance(lifecycle):
     for call in (
         lambda: lifecycle.info(instance()),
-        lambda: lifecycle.power_off(instance(), 0),
         lambda: lifecycle.power_on(instance(), []),
         lambda: lifecycle.reboot(instance(), [], True),
         lambda: lifecycle.resume(instance(), []),
     ):
         with pytest.raises(nova_exception.InstanceNotFound):
             call()
+
+
+@pytest.mark.parametrize("timeout", [0, 5])
+def test_a_pod_that_is_not_there_is_as_good_as_stopped(lifecycle, timeout):
+    lifecycle.power_off(instance(), timeout)
 
 
 @pytest.mark.parametrize(

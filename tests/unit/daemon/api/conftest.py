@@ -91,6 +91,7 @@ def app(core, images, streams):
         core.setups,
         core.reshaping,
         core.restore_points,
+        core.rescues,
     )
     return App(
         handlers, StreamHandlers(core.sessions, images, images, core.commits), streams, MAX_BODY

@@ -26,7 +26,7 @@ from nova_hyper.spec.event import Event, EventKind, EventPage
 from nova_hyper.spec.host import Cpu, Host, Version
 from nova_hyper.spec.image import Healthcheck, Image, ImageConfig, Layer
 from nova_hyper.spec.nic import Dns, Nic, NicKind, Route
-from nova_hyper.spec.pod import HostAlias, Mark, Pod, PodSpec, PodState, RestartPolicy
+from nova_hyper.spec.pod import HostAlias, Mark, Pod, PodSpec, PodState, Rescued, RestartPolicy
 from nova_hyper.spec.probe import (
     ExecCheck,
     HttpCheck,
@@ -146,6 +146,7 @@ POD = Pod(
     stopped_at=3.5,
     timeline=(Mark("request", 12),),
     qemu_pid=7,
+    rescued=Rescued(FULL_SPEC, (ContainerStatus("main", "a", "b", ContainerState.EXITED),)),
 )
 FRESH_POD = Pod(fakes.spec(), PodState.CREATING, ())
 SETUP = Setup(
@@ -212,7 +213,8 @@ PLACES = {
     SetupDone: SCHEMAS["SetupDone"],
     Shape: SCHEMAS["Shape"],
     Pod: SCHEMAS["Pod"],
-    ContainerStatus: SCHEMAS["Pod"]["properties"]["containers"]["items"],
+    ContainerStatus: SCHEMAS["ContainerStatus"],
+    Rescued: SCHEMAS["Pod"]["properties"]["rescued"],
     Mark: SCHEMAS["Pod"]["properties"]["timeline"]["items"],
     PodStats: SCHEMAS["PodStats"],
     NicStats: SCHEMAS["PodStats"]["properties"]["nics"]["items"],

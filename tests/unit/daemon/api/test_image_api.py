@@ -71,6 +71,7 @@ def hyperd(core, streams, store, puller, tmp_path):
     handlers = Handlers(
         *(core.pods, core.sessions, store, core.events, None, core.power, core.boot_files),
         *(store.usage, core.consoles, core.setups, core.reshaping, core.restore_points),
+        core.rescues,
     )
     app = App(
         handlers, StreamHandlers(core.sessions, store, puller, core.commits), streams, 1 << 20

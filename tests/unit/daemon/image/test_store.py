@@ -233,6 +233,19 @@ def test_leases_of_owners_that_are_gone_are_dropped(store):
         store.delete("web:1")
 
 
+def test_leases_that_an_owner_does_not_need_any_more_are_dropped(store):
+    image, _ = load(store, docker_archive([LAYER]))
+    other, _ = load(store, docker_archive([UPPER]), "other")
+    for found in (image, other):
+        store.acquire(found.id, "pod")
+    store.narrow("pod", {other.id})
+    store.narrow("pod", {other.id})
+    store.narrow("nobody", set())
+    store.delete("web:1")
+    with pytest.raises(ImageInUse):
+        store.delete("other")
+
+
 def test_a_lease_on_nothing_is_refused(store):
     with pytest.raises(ImageNotFound):
         store.acquire(sha256(b""), "pod")

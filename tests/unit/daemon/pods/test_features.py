@@ -52,6 +52,12 @@ def test_a_disk_that_has_grown_needs_an_agent_that_grows_file_systems():
     features.check(spec(), ALL_FEATURES, grown=True)
 
 
+def test_a_rescue_is_refused_when_the_agent_cannot_mount_the_roots_of_others():
+    with pytest.raises(GuestFailed, match="too old for rescuing pods"):
+        features.check(spec(), ALL_FEATURES - {features.ROOTS}, rescue=True)
+    features.check(spec(), ALL_FEATURES, rescue=True)
+
+
 def test_a_plain_pod_runs_on_any_agent():
     features.check(spec(), OLD)
     features.check(

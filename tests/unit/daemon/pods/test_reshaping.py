@@ -403,3 +403,25 @@ def test_a_failure_does_not_shrink_a_disk_that_was_larger_than_its_record(stoppe
     with pytest.raises(DiskFull):
         stopped.reshaping.reshape(POD_ID, shape(root_gib=20, swap_mib=32), dry_run=False)
     assert path.stat().st_size >= 5 << 30
+
+
+def test_the_disks_of_a_pod_in_rescue_are_left_as_they_are(stopped):
+    stopped.rescues.rescue(POD_ID)
+    write(stopped, "upper-main.img", b"precious")
+    entry = stopped.registry.get(POD_ID)
+    stopped.monitor.look(entry)
+    assert files(stopped) == BEFORE
+    stopped.pods.start(POD_ID)
+    stopped.pods.stop(POD_ID, force=True)
+    assert files(stopped) == BEFORE
+    assert read(stopped, "upper-main.img") == b"precious"
+
+
+@pytest.mark.parametrize("what", ["reshape", "keep"])
+def test_a_pod_in_rescue_has_to_be_itself_first(stopped, what):
+    stopped.rescues.rescue(POD_ID)
+    with pytest.raises(Conflict, match="unrescue it first"):
+        if what == "keep":
+            stopped.restore_points.make(POD_ID)
+        else:
+            stopped.reshaping.reshape(POD_ID, shape(vcpus=2, root_gib=0), False)
