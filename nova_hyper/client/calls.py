@@ -15,7 +15,9 @@ class Caller(Protocol):
         self, method: str, target: str, body: Any = None, extra_seconds: float = 0.0
     ) -> Any: ...
 
-    def _body(self, target: str, method: str = "GET", body: Any = None) -> Body: ...
+    def _body(
+        self, target: str, method: str = "GET", body: Any = None, extra_seconds: float = 0.0
+    ) -> Body: ...
 
 
 def quote(ref: str) -> str:

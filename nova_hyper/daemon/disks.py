@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from nova_hyper.daemon import swap
 from nova_hyper.spec.errors import DiskFull, HyperError
@@ -15,6 +17,8 @@ from nova_hyper.spec.errors import DiskFull, HyperError
 _GIB = 1024**3
 _MIB = 1024**2
 _MKFS_S = 60
+_PIECE = 16 * _MIB
+_FICLONE = 0x40049409  # linux/fs.h
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # The file is new, so what mkfs would zero is zero already: 10 ms for 100 GiB. No reserved blocks,
 # because the disk is the container's alone.
@@ -50,6 +54,23 @@ class Disks:
             _sparse(path, size_mib * _MIB)
             with path.open("r+b") as file:
                 file.write(swap.header(size_mib * _MIB))
+
+    def copy(self, source: Path, path: Path, owner: str, tick: Callable[[], None]) -> None:
+        """Make *path* a copy of the disk *source*, which nobody writes to meanwhile.
+
+        Holes stay holes, and a file system that can share the blocks does.
+        *tick* is called now and then; what it raises ends this.  Nothing is left
+        behind on failure.
+
+        :raises DiskFull: when the host's disk has no room for it.
+        :raises OSError: when a file cannot be used for another reason.
+        """
+        size = source.stat().st_size
+        with _made(path, owner, f"up to {-(-size // _MIB)} MiB"):
+            _sparse(path, size)
+            with source.open("rb") as old, path.open("r+b") as new:
+                if not _shares_blocks(old, new):
+                    _copy_data(old, new, tick)
 
     @staticmethod
     def _format(path: Path, size_gib: int) -> None:
@@ -93,3 +114,30 @@ def _sparse(path: Path, size: int) -> None:
     with path.open("wb") as file:
         os.fchmod(file.fileno(), 0o600)
         file.truncate(size)
+
+
+def _shares_blocks(old: BinaryIO, new: BinaryIO) -> bool:
+    try:
+        fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+    except OSError:
+        return False
+    return True
+
+
+def _copy_data(old: BinaryIO, new: BinaryIO, tick: Callable[[], None]) -> None:
+    at = 0
+    while True:
+        try:
+            at = os.lseek(old.fileno(), at, os.SEEK_DATA)
+        except OSError as exc:
+            if exc.errno == errno.ENXIO:  # only a hole is left
+                return
+            raise
+        end = os.lseek(old.fileno(), at, os.SEEK_HOLE)
+        os.lseek(new.fileno(), at, os.SEEK_SET)
+        while at < end:
+            tick()
+            sent = os.sendfile(new.fileno(), old.fileno(), at, min(end - at, _PIECE))
+            if not sent:
+                raise OSError(errno.EIO, "the disk became shorter while it was copied")
+            at += sent

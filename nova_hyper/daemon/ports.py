@@ -205,6 +205,8 @@ class WritableDisks(Protocol):
 
     def create_swap(self, path: Path, size_mib: int, owner: str) -> None: ...
 
+    def copy(self, source: Path, path: Path, owner: str, tick: Callable[[], None]) -> None: ...
+
 
 class Platform(Protocol):
     """What a pod needs to know of the host it starts on."""

@@ -40,6 +40,8 @@ LOG = logging.getLogger(__name__)
 FORMAT_PROPERTY = "hyper_format"
 """The property of a Glance image that says what its data are; without it, an archive."""
 MANIFEST_FORMAT = "pod-manifest"
+MANIFEST_LABEL = "nova.manifest"
+"""The label of a pod that was made of a manifest."""
 
 _SYSTEM_METADATA = f"image_{FORMAT_PROPERTY}"
 
@@ -58,7 +60,10 @@ class Blueprint:
 
     def complete(self, pod: PodSpec) -> PodSpec:
         """Return *pod*, which has one container, as it shall be."""
-        return pod if self.manifest is None else self.manifest.complete(pod, self.images)
+        if self.manifest is None:
+            return pod
+        made = self.manifest.complete(pod, self.images)
+        return dataclasses.replace(made, labels={**made.labels, MANIFEST_LABEL: "yes"})
 
 
 class Blueprints:

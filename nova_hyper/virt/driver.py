@@ -27,6 +27,7 @@ from nova_hyper.virt.events import LifecycleEvents
 from nova_hyper.virt.image import ImageCache, image_ids
 from nova_hyper.virt.lifecycle import Lifecycle, Wiring
 from nova_hyper.virt.power import Power
+from nova_hyper.virt.snapshot import Snapshots
 
 CONF = nova.conf.CONF
 conf.register(CONF, conf.list_nova_opts())
@@ -60,6 +61,7 @@ class HyperDriver(driver.ComputeDriver):
             Blueprints(self._hyperd, self._images, image_api),
             Wiring(CONF.vif_plugging_timeout, CONF.vif_plugging_is_fatal),
         )
+        self._snapshots = Snapshots(self._hyperd, image_api)
         self._power = Power(self._hyperd, virtapi, CONF.vif_plugging_timeout)
         self._events: LifecycleEvents | None = None
         self._nodename: str | None = None
@@ -223,6 +225,7 @@ class HyperDriver(driver.ComputeDriver):
 
         *retry_interval* is for guests that miss a power button; a signal is not missed.
         """
+        self._snapshots.check_shelving(instance)
         self._lifecycle.power_off(instance, timeout)
 
     def power_on(
@@ -307,6 +310,10 @@ class HyperDriver(driver.ComputeDriver):
     def get_console_output(self, context: Any, instance: Any) -> str:
         """Return the end of what the containers wrote."""
         return console.output(self._hyperd, instance)
+
+    def snapshot(self, context: Any, instance: Any, image_id: str, update_task_state: Any) -> None:
+        """Make a Glance image of a pod; see :meth:`Snapshots.take`."""
+        self._snapshots.take(context, instance, image_id, update_task_state)
 
     # Ports
 

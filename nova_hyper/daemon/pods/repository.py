@@ -73,6 +73,10 @@ class Repository:
             _make(directory)
         write_json(directory / _RECORD, codec.encode(pod))
 
+    def make_room(self, pod_id: str) -> None:
+        """Make a directory for what is no pod: without a record, the next daemon removes it."""
+        _make(self.directory(pod_id))
+
     def remove(self, pod_id: str) -> None:
         """Remove all that the pod has on disk; idempotent."""
         # The record last: without it nobody would know what else to remove.

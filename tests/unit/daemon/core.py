@@ -9,6 +9,7 @@ from nova_hyper.daemon.guest.assets import GuestAssets
 from nova_hyper.daemon.guest.bootfiles import BootFileStore
 from nova_hyper.daemon.pods.commit import Commits
 from nova_hyper.daemon.pods.dumps import Dumps
+from nova_hyper.daemon.pods.helper import Helpers
 from nova_hyper.daemon.pods.monitor import Monitor
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
@@ -96,7 +97,16 @@ class Core:
             self.power,
         )
         self.sessions = Sessions(self.registry, self.repository, self.sandboxes, self.pods)
-        self.commits = Commits(self.pods, self.sessions, self.sandboxes, self.images)
+        helpers = Helpers(
+            self.pods,
+            self.sandboxes,
+            self.repository,
+            self.images,
+            self.disks,
+            self.hypervisor,
+            self.platform,
+        )
+        self.commits = Commits(self.pods, self.sessions, helpers, self.images)
         for pod in self.repository.load():
             self.registry.add(pod)
         self.images.retain({entry.id for entry in self.registry})

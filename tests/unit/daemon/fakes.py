@@ -479,6 +479,11 @@ class FakeDisks(Failures):
         path.touch()
         self.made.append((path, size_mib, owner))
 
+    def copy(self, source: Path, path: Path, owner: str, tick: Callable[[], None]) -> None:
+        self.check("copy")
+        path.write_bytes(source.read_bytes())
+        tick()
+
 
 class FakePlatform(Failures):
     def virt_type(self) -> str:

@@ -41,6 +41,7 @@ IMPLEMENTED = {
     "reboot",
     "resume",
     "resume_state_on_host_boot",
+    "snapshot",
     "spawn",
     "suspend",
     "trigger_crash_dump",
