@@ -42,7 +42,7 @@ HYPERD_API: list[cfg.Opt] = [
         default=64,
         min=1,
         help="Calls that last and are served at once: exec, attach, logs, copies, pulls, "
-        "saves, commits. Each has a thread or two of its own, beside those of 'threads'.",
+        "saves, commits, snapshots. Each has a thread or two of its own, beside those of 'threads'.",
     ),
     cfg.IntOpt(
         "max_body_mib", default=4, min=1, help="Largest JSON request, in MiB (archives are not)."

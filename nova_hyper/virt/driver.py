@@ -225,8 +225,8 @@ class HyperDriver(driver.ComputeDriver):
 
         *retry_interval* is for guests that miss a power button; a signal is not missed.
         """
-        self._snapshots.check_shelving(instance)
-        self._lifecycle.power_off(instance, timeout)
+        if not self._snapshots.refuses_shelving(instance):
+            self._lifecycle.power_off(instance, timeout)
 
     def power_on(
         self,

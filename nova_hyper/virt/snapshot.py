@@ -55,15 +55,15 @@ class Snapshots:
     ) -> None:
         """Fill the Glance image *image_id*, which is there without data, with the instance.
 
-        A shelve that fails here leaves no image either, and the pod runs again
-        if it ran before: the compute manager has stopped it for this.
+        A shelve that fails here leaves no image either, and the pod runs if it
+        ran before: the compute manager has stopped it for this.
 
         :raises NoSnapshot: when an image cannot be made of this pod.
         :raises ImageNotStored: when Glance did not take it.
-        :raises InstanceNotFound: when the instance was deleted meanwhile.
+        :raises InstanceNotRunning: when there is no such pod, or none any more.
         :raises NovaException: hyperd's and Glance's other reasons.
         """
-        shelving = _task_state(instance) in _SHELVING
+        shelving = instance.task_state in _SHELVING
         try:
             with errors.operating(instance):
                 self._take(context, instance, image_id, update_task_state)
@@ -71,14 +71,18 @@ class Snapshots:
             if shelving:
                 self._take_back(context, instance, image_id)
             elif isinstance(error, exception.PodFailed) and self._is_gone(instance):
-                raise nova_exception.InstanceNotFound(instance_id=instance.uuid) from error
+                raise nova_exception.InstanceNotRunning(instance_id=instance.uuid) from error
             raise
 
     def _take(
         self, context: Any, instance: Any, image_id: str, update_task_state: Callable[..., None]
     ) -> None:
-        pod = self._hyperd.pod(instance.uuid)
-        reason = problem(pod)
+        try:
+            pod = self._hyperd.pod(instance.uuid)
+        except PodNotFound:
+            raise nova_exception.InstanceNotRunning(instance_id=instance.uuid) from None
+        shelving = instance.task_state in _SHELVING
+        reason = unshelvable(instance, pod) if shelving else problem(pod)
         if reason is not None:
             raise exception.NoSnapshot(reason=reason)
         update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
@@ -102,18 +106,16 @@ class Snapshots:
                 image_id=image_id, reason="the connection broke in the middle; try again"
             )
 
-    def check_shelving(self, instance: Any) -> None:
-        """Refuse to stop a pod for a shelve that would lose what is in it.
+    def refuses_shelving(self, instance: Any) -> bool:
+        """Tell whether this stop is for a shelve that would lose what is in the pod.
 
-        :raises InstancePowerOffFailure: before anything was done.
+        Then it must not be stopped: :meth:`take`, which comes next, refuses, and
+        the pod runs on.
         """
-        if _task_state(instance) != task_states.SHELVING or not instance.image_ref:
-            return
+        if instance.task_state != task_states.SHELVING or not instance.image_ref:
+            return False
         with errors.operating(instance):
-            pod = self._hyperd.pod(instance.uuid)
-        reason = unshelvable(pod, signed=bool(download.certificates(instance)))
-        if reason is not None:
-            raise nova_exception.InstancePowerOffFailure(reason=reason)
+            return unshelvable(instance, self._hyperd.pod(instance.uuid)) is not None
 
     def _take_back(self, context: Any, instance: Any, image_id: str) -> None:
         compute_utils.delete_image(context, instance, self._image_api, image_id, True)
@@ -182,12 +184,9 @@ def problem(pod: Pod) -> str | None:
     )
 
 
-def unshelvable(pod: Pod, signed: bool) -> str | None:
-    """Return why *pod* would not come back from a shelve as it was, None when it would.
-
-    *signed* says that its images must be.
-    """
-    if signed:
+def unshelvable(instance: Any, pod: Pod) -> str | None:
+    """Return why *pod* would not come back from a shelve as it was, None when it would."""
+    if download.certificates(instance):
         return (
             "a server of signed images cannot be shelved: nobody would sign the image that is "
             "made of it, so that it could not be brought back; stop it instead"
@@ -261,7 +260,3 @@ def _storing(image_id: str, data: _Upload) -> Iterator[None]:
         raise exception.ImageNotStored(
             image_id=image_id, reason=str(error) or type(error).__name__
         ) from error
-
-
-def _task_state(instance: Any) -> str | None:
-    return instance.task_state if instance.obj_attr_is_set("task_state") else None

@@ -34,8 +34,10 @@ def test_a_test_that_a_row_names_exists(row, module, test):
     assert test in defined, f"{row} names {module}::{test}"
 
 
-@pytest.mark.parametrize("row", ["pause", "unpause", "suspend", "resume", "trigger-crash-dump"])
-def test_a_power_action_is_complete_by_a_test(row):
+@pytest.mark.parametrize(
+    "row", ["pause", "unpause", "suspend", "resume", "snapshot", "trigger-crash-dump"]
+)
+def test_an_action_is_complete_by_a_test(row):
     values = rows()[f"operation.{row}"]
     assert values[f"driver.{DRIVER}"] == "complete"
     assert _TEST.search(values[f"driver-notes.{DRIVER}"])

@@ -51,6 +51,13 @@ IMPLEMENTED = {
 }
 
 
+def _stored(_api, _context, _image_id, info, data=None, purge_props=False):
+    size = 0
+    while chunk := data.read(4):
+        size += len(chunk)
+    return {**info, "size": size}
+
+
 class HyperDriverConformance(test_virt_drivers._VirtDriverTestCase, test.TestCase):
     def setUp(self):
         # The class is loaded by the name that compute_driver has.
@@ -62,6 +69,8 @@ class HyperDriverConformance(test_virt_drivers._VirtDriverTestCase, test.TestCas
         self.stub_out("os_vif.plug", lambda vif, instance: None)
         self.stub_out("os_vif.unplug", lambda vif, instance: None)
         self.stub_out("nova.image.glance.API.download", lambda *args, **kwargs: iter([b"tar"]))
+        # The suite's own does not read what it is given.
+        self.stub_out("nova.image.glance.API.update", _stored)
         self.addCleanup(self.connection.cleanup_host, "myhostname")
 
     def __delattr__(self, name):

@@ -217,8 +217,8 @@ def test_hyperds_reason_is_the_fault(snapshots, hyperd, states, make):
         take(snapshots, states)
 
 
-def test_a_server_that_was_deleted_meanwhile_is_not_found(snapshots, hyperd, states, make):
-    with pytest.raises(nova_exception.InstanceNotFound):
+def test_a_server_that_was_deleted_meanwhile_is_told_as_such(snapshots, hyperd, states, make):
+    with pytest.raises(nova_exception.InstanceNotRunning):
         take(snapshots, states)
     make()
 
@@ -227,7 +227,7 @@ def test_a_server_that_was_deleted_meanwhile_is_not_found(snapshots, hyperd, sta
         raise HyperError("the guest is lost")
 
     hyperd.snapshot = gone
-    with pytest.raises(nova_exception.InstanceNotFound):
+    with pytest.raises(nova_exception.InstanceNotRunning):
         take(snapshots, states)
 
 
@@ -335,7 +335,7 @@ SHELVING = {"task_state": task_states.SHELVING}
 
 def test_a_server_with_a_disk_is_stopped_for_a_shelve(snapshots, make):
     make()
-    snapshots.check_shelving(server(**SHELVING))
+    assert not snapshots.refuses_shelving(server(**SHELVING))
 
 
 @pytest.mark.parametrize(
@@ -347,12 +347,16 @@ def test_a_server_with_a_disk_is_stopped_for_a_shelve(snapshots, make):
     ],
 )
 def test_a_shelve_that_would_lose_something_is_refused_before_the_stop(
-    snapshots, make, pod, options, reason
+    snapshots, hyperd, glance, states, make, pod, options, reason
 ):
     make(**pod)
-    with pytest.raises(nova_exception.InstancePowerOffFailure, match=reason) as raised:
-        snapshots.check_shelving(server(**SHELVING, **options))
+    assert snapshots.refuses_shelving(server(**SHELVING, **options))
+    with pytest.raises(exception.NoSnapshot, match=reason) as raised:
+        take(snapshots, states, **SHELVING, **options)
     assert len(str(raised.value)) < 255
+    assert hyperd.pod(UUID).state is PodState.RUNNING
+    assert glance.images == {}
+    assert hyperd.snapshots == states.seen == []
 
 
 @pytest.mark.parametrize(
@@ -360,5 +364,5 @@ def test_a_shelve_that_would_lose_something_is_refused_before_the_stop(
 )
 def test_any_other_stop_is_none_of_its_business(snapshots, make, options):
     make(root_gib=0)
-    snapshots.check_shelving(server(**options))
-    snapshots.check_shelving(instance(image_ref=IMAGE_ID))
+    assert not snapshots.refuses_shelving(server(**options))
+    assert not snapshots.refuses_shelving(instance(image_ref=IMAGE_ID))
