@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import tarfile
 import time
 import uuid
 
@@ -13,6 +11,7 @@ from openstack import exceptions
 
 from nova_hyper.client import HyperClient
 from nova_hyper.spec.errors import PodNotFound
+from tests.functional import archives
 from tests.functional.daemon import wait_for
 from tests.functional.test_cloud_power import failure, serves_again
 from tests.functional.test_cloud_restarts import daemons, killed  # noqa: F401 - fixtures
@@ -42,7 +41,6 @@ file
 data
 no page
 """
-XATTR = "SCHILY.xattr.user.colour"
 
 
 @pytest.fixture
@@ -68,13 +66,8 @@ def worked(make_server, console, hyperd, inside):
     """A server with a disk, in which somebody has worked."""
     server = make_server(flavor="hyper.small")
     console(server, "serving on port 80")
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        entry = tarfile.TarInfo("coloured")
-        entry.pax_headers = {XATTR: "green"}
-        tar.addfile(entry)
     inside(server, "mkdir -p /srv")
-    hyperd.write_archive(server.id, "/srv", [out.getvalue()])
+    hyperd.write_archive(server.id, "/srv", [archives.coloured("file", "green")])
     inside(server, WORK)
     return server
 
@@ -82,12 +75,8 @@ def worked(make_server, console, hyperd, inside):
 def check(server, hyperd, inside):
     """What was done to a server is in this one, with modes, owners and attributes."""
     assert inside(server, LOOK) == SEEN
-    with contextlib.closing(hyperd.read_archive(server.id, "/srv/coloured")) as body:
-        data = b""
-        while part := body.read():
-            data += part
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        assert tar.getmember("coloured").pax_headers[XATTR] == "green"
+    body = hyperd.read_archive(server.id, "/srv/file")
+    assert archives.colour_of(body, "file") == "green"
 
 
 @pytest.fixture

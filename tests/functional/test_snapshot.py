@@ -15,7 +15,7 @@ import pytest
 from nova_hyper.client.transport import Transport
 from nova_hyper.spec.errors import Conflict, DaemonUnavailable, DiskFull, HyperError
 from tests.functional import listing
-from tests.functional.archives import layer, remade
+from tests.functional.archives import colour_of, coloured, layer, remade
 from tests.functional.daemon import Daemon, wait_for
 from tests.functional.test_commit import SLEEP, WORK, difference, tree
 
@@ -91,10 +91,13 @@ def output(hyperd, pod, *command):
 def test_a_snapshot_runs_again_as_the_container_was(hyperd, run):
     pod = run("hard", "--root", "1")
     hyperd.ctl("exec", pod, "sh", "-c", WORK)
+    hyperd.client.write_archive(pod, "/srv", [coloured("file", "green")])
     written = tree(hyperd, pod)
     image = taken(hyperd, pod, changes=["ENV COLOUR=green"])
     assert "COLOUR=green" in hyperd.client.image(image).config.env
-    assert difference(written, tree(hyperd, run(image))) == {}
+    again = run(image)
+    assert difference(written, tree(hyperd, again)) == {}
+    assert colour_of(hyperd.client.read_archive(again, "/srv/file"), "file") == "green"
     assert difference(written, tree(hyperd, pod)) == {}
 
     hyperd.ctl("stop", pod)
@@ -136,18 +139,22 @@ def test_what_a_memory_holds_that_stands_still_is_not_read(hyperd, run):
     assert output(hyperd, run(taken(hyperd, pod)), "cat", "/file") == "memory\n"
 
 
+_LOOKED_AT = (1, 5, 10)
+
+
 def test_ten_snapshots_of_snapshots_boot(hyperd, run):
     pod = run("hard", "--root", "1")
     for number in range(1, 11):
         script = "set -e; echo {0} >/of-{0}; echo {0} >/latest; rm -f /of-{1}"
         hyperd.ctl("exec", pod, "sh", "-c", script.format(number, number - 3))
-        written = tree(hyperd, pod)
+        written = tree(hyperd, pod) if number in _LOOKED_AT else {}
         with hyperd.client.snapshot(pod) as body:
             image = hyperd.client.import_image(f"of-{pod}", body)
         assert len(image.layers) <= 6
         hyperd.ctl("rm", "-f", pod)
         pod = run(image.names[0], "--root", "1")
-        assert difference(written, tree(hyperd, pod)) == {}, number
+        if written:
+            assert difference(written, tree(hyperd, pod)) == {}, number
     assert output(hyperd, pod, "sh", "-c", "cat /latest; ls -d /of-*").split() == [
         "10",
         "/of-10",
@@ -264,7 +271,7 @@ def narrow(libvirt, guest, busybox):
 def test_a_full_disk_is_told_and_the_pod_is_unharmed(narrow):
     script = ["--entrypoint", "/bin/sh", "busybox", "-c", COUNT]
     narrow.ctl("run", "-d", "--name", "full", "-m", "128", "--root", "1", *script)
-    fill = "dd if=/dev/urandom of=/large bs=1M count=30 && sync"
+    fill = "dd if=/dev/urandom of=/large bs=1M count=38 && sync"
     narrow.ctl("exec", "full", "sh", "-c", fill)
     before = kept(narrow)
     for pause in (False, True):
