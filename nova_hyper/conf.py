@@ -41,8 +41,8 @@ HYPERD_API: list[cfg.Opt] = [
         "max_streams",
         default=64,
         min=1,
-        help="Calls that last and are served at once: exec, attach, logs, copies, pulls, "
-        "saves, commits. Each has a thread or two of its own, beside those of 'threads'.",
+        help="Calls that last and are served at once: exec, attach, logs, copies, pulls, saves, "
+        "commits, snapshots. Each has a thread or two of its own, beside those of 'threads'.",
     ),
     cfg.IntOpt(
         "max_body_mib", default=4, min=1, help="Largest JSON request, in MiB (archives are not)."

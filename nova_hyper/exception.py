@@ -58,3 +58,15 @@ class ImageUnreadable(exception.NovaException):
     """Glance stopped sending an image, or sent something else than it promised."""
 
     msg_fmt = "Image %(image_id)s could not be read from Glance: %(reason)s"
+
+
+class NoSnapshot(exception.NovaException):
+    """No image can be made of a pod."""
+
+    msg_fmt = "%(reason)s"
+
+
+class ImageNotStored(exception.NovaException):
+    """Glance did not take the image of a server."""
+
+    msg_fmt = "Glance did not store the image %(image_id)s of the server: %(reason)s"

@@ -17,7 +17,9 @@ class Caller(Protocol):
 
     def _put(self, target: str, data: bytes) -> Any: ...
 
-    def _body(self, target: str, method: str = "GET", body: Any = None) -> Body: ...
+    def _body(
+        self, target: str, method: str = "GET", body: Any = None, extra_seconds: float = 0.0
+    ) -> Body: ...
 
 
 def quote(ref: str) -> str:

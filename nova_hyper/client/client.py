@@ -307,9 +307,11 @@ class HyperClient(PowerCalls, ImageCalls, ConsoleCalls, SetupCalls, ShapeCalls, 
         _check(opened)
         return StreamSession(opened.sock, opened.file, opened.release)
 
-    def _body(self, target: str, method: str = "GET", body: Any = None) -> Body:
+    def _body(
+        self, target: str, method: str = "GET", body: Any = None, extra_seconds: float = 0.0
+    ) -> Body:
         raw = None if body is None else json.dumps(body).encode()
-        opened = self._transport.open(method, target, raw)
+        opened = self._transport.open(method, target, raw, extra_seconds=extra_seconds)
         _check(opened)
         return Body(opened.file, opened.release)
 

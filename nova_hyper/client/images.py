@@ -69,6 +69,20 @@ class ImageCalls:
         data = self._json("POST", target, given, extra_seconds=_COMMIT_S)
         return codec.decode(Image, data)
 
+    def snapshot(
+        self: Caller, ref: str, container: str | None = None, changes: Sequence[str] = ()
+    ) -> Body:
+        """Return the docker archive of what a commit would make, and the host would not keep.
+
+        It comes when the container has been read, which stands still until then; close it.
+
+        :raises Conflict: when the pod has nothing to give in its state.
+        """
+        given: dict[str, Any] = {"changes": list(changes)}
+        if container is not None:
+            given["container"] = container
+        return self._body(f"/v1/pods/{quote(ref)}/snapshot", "POST", given, _COMMIT_S)
+
     def tag_image(self: Caller, ref: str, name: str) -> Image:
         """Give an image one more name, which another image may lose.
 

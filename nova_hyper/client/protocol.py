@@ -218,5 +218,13 @@ class Hyperd(Protocol):
     ) -> None:
         """Extract the tar that *chunks* make up below a directory of a container."""
 
+    def snapshot(
+        self, ref: str, container: str | None = None, changes: Sequence[str] = ()
+    ) -> ArchiveBody:
+        """Return a container, None: the first one, as a docker archive with one more layer.
+
+        *changes* are of its execution parameters, as in a Dockerfile; close it.
+        """
+
     def events(self, after: int, wait: float) -> EventPage:
         """Return the events after *after*, waiting up to *wait* seconds for one."""

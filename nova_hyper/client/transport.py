@@ -150,12 +150,15 @@ class Transport:
         target: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        extra_seconds: float = 0.0,
     ) -> Opened:
         """Send a request whose answer lasts, and return once its headers are there.
 
+        *extra_seconds* come on top of the request timeout.
+
         :raises DaemonUnavailable: as for :meth:`request`; it is not sent twice.
         """
-        connection = self._connect(self._request_timeout)
+        connection = self._connect(self._request_timeout + extra_seconds)
         sock = connection.sock
         try:
             sent = {"Content-Type": "application/json"} if body is not None else {}

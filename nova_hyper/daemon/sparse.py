@@ -8,25 +8,23 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nova_hyper.spec.errors import Conflict, DiskFull
+from nova_hyper.spec.errors import DiskFull
 
 # FICLONE of linux/fs.h: _IOW(0x94, 9, int).
 _FICLONE = 0x40049409
 _SECTOR = 512
 _PIECE = 16 << 20
 _MIB = 1024**2
-# A disk that copies fill to the brim would stop the pods that run.
-_SPARE = 256 * _MIB
 
 
-def copy(source: Path, target: Path, cancelled: Callable[[], bool]) -> None:
+def copy(source: Path, target: Path, tick: Callable[[], None], spare: int = 0) -> None:
     """Make *target* a copy of *source*, of the same owner, that is on the disk.
 
     Where the file system can share blocks between files it takes no time and no
-    room.  Nothing is left behind on failure.
+    room; elsewhere *spare* bytes must be free besides.  *tick* is called now and
+    then; what it raises ends this.  Nothing is left behind on failure.
 
     :raises DiskFull: when there is no room for it.
-    :raises Conflict: once *cancelled* is true.
     :raises OSError: when it cannot be read or written.
     """
     with source.open("rb") as origin:
@@ -36,10 +34,10 @@ def copy(source: Path, target: Path, cancelled: Callable[[], bool]) -> None:
                 os.fchmod(made.fileno(), 0o600)
                 os.fchown(made.fileno(), status.st_uid, status.st_gid)
                 if not _shared(origin.fileno(), made.fileno()):
-                    _require_room(source, target.parent, status.st_blocks * _SECTOR)
+                    _require_room(source, target.parent, status.st_blocks * _SECTOR, spare)
                     made.truncate(status.st_size)
                     for start, end in _extents(origin.fileno(), status.st_size):
-                        _copy_range(origin.fileno(), made.fileno(), start, end, cancelled)
+                        _copy_range(origin.fileno(), made.fileno(), start, end, tick)
                 os.fsync(made.fileno())
         except BaseException:
             target.unlink(missing_ok=True)
@@ -54,10 +52,10 @@ def _shared(source: int, target: int) -> bool:
     return True
 
 
-def _require_room(source: Path, directory: Path, needed: int) -> None:
+def _require_room(source: Path, directory: Path, needed: int, spare: int) -> None:
     found = os.statvfs(directory)
     free = found.f_bavail * found.f_frsize
-    if free < needed + _SPARE:
+    if free < needed + spare:
         raise DiskFull(
             f"a copy of {source.name} takes {needed // _MIB} MiB of the host's disk, which has "
             f"{free // _MIB} MiB free; free space and try again"
@@ -78,12 +76,9 @@ def _extents(source: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def _copy_range(
-    source: int, target: int, start: int, end: int, cancelled: Callable[[], bool]
-) -> None:
+def _copy_range(source: int, target: int, start: int, end: int, tick: Callable[[], None]) -> None:
     while start < end:
-        if cancelled():
-            raise Conflict("the pod was deleted while its disks were copied")
+        tick()
         count = os.copy_file_range(source, target, min(_PIECE, end - start), start, start)
         if not count:
             raise OSError(errno.EIO, "a disk of the pod became shorter while it was copied")

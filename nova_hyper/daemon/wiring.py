@@ -40,6 +40,7 @@ from nova_hyper.daemon.image.store import ImageStore
 from nova_hyper.daemon.platform import HostPlatform
 from nova_hyper.daemon.pods.commit import Commits
 from nova_hyper.daemon.pods.dumps import Dumps
+from nova_hyper.daemon.pods.helper import Helpers
 from nova_hyper.daemon.pods.monitor import Monitor
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
@@ -198,6 +199,15 @@ class Daemon:
             self._registry, sessions, repository.console_port, console_settings(conf)
         )
         self._events.on_event = self._consoles.take
+        helpers = Helpers(
+            self._pods,
+            sandboxes,
+            repository,
+            self._images,
+            disks,
+            hypervisor,
+            self._platform,
+        )
         handlers = Handlers(
             self._pods,
             sessions,
@@ -227,7 +237,7 @@ class Daemon:
                     sessions,
                     self._images,
                     puller,
-                    Commits(self._pods, sessions, sandboxes, self._images),
+                    Commits(self._pods, sessions, helpers, self._images),
                 ),
                 self._streams,
                 conf.api.max_body_mib * _MIB,

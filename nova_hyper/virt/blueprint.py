@@ -31,7 +31,7 @@ from nova_hyper.spec.errors import (
     RegistryUnavailable,
 )
 from nova_hyper.spec.pod import PodSpec
-from nova_hyper.virt import download, errors, image_properties, requirements
+from nova_hyper.virt import download, errors, image_properties, podspec, requirements
 from nova_hyper.virt.bootfiles import BootFiles
 from nova_hyper.virt.image import ImageCache, glance_id
 
@@ -58,7 +58,10 @@ class Blueprint:
 
     def complete(self, pod: PodSpec) -> PodSpec:
         """Return *pod*, which has one container, as it shall be."""
-        return pod if self.manifest is None else self.manifest.complete(pod, self.images)
+        if self.manifest is None:
+            return pod
+        made = self.manifest.complete(pod, self.images)
+        return dataclasses.replace(made, labels={**made.labels, podspec.MANIFEST_LABEL: "yes"})
 
 
 class Blueprints:

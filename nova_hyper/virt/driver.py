@@ -38,6 +38,7 @@ from nova_hyper.virt.image import ImageCache, image_ids
 from nova_hyper.virt.lifecycle import Lifecycle, Wiring
 from nova_hyper.virt.power import Power
 from nova_hyper.virt.resizing import Resizing
+from nova_hyper.virt.snapshot import Snapshots
 
 CONF = nova.conf.CONF
 conf.register(CONF, conf.list_nova_opts())
@@ -75,6 +76,7 @@ class HyperDriver(driver.ComputeDriver):
         )
         self._birth = Birth(self._hyperd)
         self._rescues = rescue.Rescues(self._hyperd, self._images, self._lifecycle)
+        self._snapshots = Snapshots(self._hyperd, image_api)
         self._power = Power(self._hyperd, virtapi, CONF.vif_plugging_timeout)
         self._resizing = Resizing(self._hyperd, self._lifecycle, str(CONF.my_ip))
         self._events: LifecycleEvents | None = None
@@ -243,7 +245,8 @@ class HyperDriver(driver.ComputeDriver):
         *retry_interval* is for guests that miss a power button; a signal is not missed.
         """
         rescue.require_disk(instance)
-        self._lifecycle.power_off(instance, timeout)
+        if not self._snapshots.refuses_shelving(instance):
+            self._lifecycle.power_off(instance, timeout)
 
     def power_on(
         self,
@@ -428,6 +431,10 @@ class HyperDriver(driver.ComputeDriver):
     def delete_instance_files(self, instance: Any) -> bool:
         """Remove what is left of a deleted instance, and return whether nothing is."""
         return storage.delete(self._hyperd, instance)
+
+    def snapshot(self, context: Any, instance: Any, image_id: str, update_task_state: Any) -> None:
+        """Make a Glance image of a pod; see :meth:`Snapshots.take`."""
+        self._snapshots.take(context, instance, image_id, update_task_state)
 
     # Ports
 

@@ -10,6 +10,8 @@ from nova_hyper.spec.pod import Pod, PodSpec
 from nova_hyper.vif import nics
 
 CONTAINER_NAME = "main"
+MANIFEST_LABEL = "nova.manifest"
+"""The label of a pod that a manifest describes: that says how it is supervised."""
 _CREATOR = "creator"
 _NOVA = "nova"
 _FLAVOR = "nova.flavor"

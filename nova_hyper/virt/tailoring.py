@@ -9,10 +9,7 @@ from typing import Any
 from nova_hyper.spec.boot import Boot
 from nova_hyper.spec.console import ConsoleKind
 from nova_hyper.spec.pod import PodSpec, RestartPolicy
-from nova_hyper.virt import flavor, image_properties, local_disks
-
-MANIFEST_LABEL = "nova.manifest"
-"""The label of a pod that a manifest describes: that says how it is supervised."""
+from nova_hyper.virt import flavor, image_properties, local_disks, podspec
 
 
 def problems(
@@ -52,7 +49,7 @@ def complete(
         boot=boot,
     )
     if of_manifest:
-        return dataclasses.replace(pod, labels={**pod.labels, MANIFEST_LABEL: "true"})
+        return pod
     policy, grace = supervision(pod, instance, wanted)
     pod = dataclasses.replace(pod, restart_policy=policy, termination_grace_s=grace)
     return _with_console(pod, instance, wanted)
@@ -60,7 +57,7 @@ def complete(
 
 def supervision(pod: PodSpec, instance: Any, wanted: Any) -> tuple[RestartPolicy, float | None]:
     """Return restart policy and grace of *pod* with the flavor *wanted*."""
-    if MANIFEST_LABEL in pod.labels:
+    if podspec.MANIFEST_LABEL in pod.labels:
         return pod.restart_policy, pod.termination_grace_s
     policy = flavor.restart_policy(wanted) or image_properties.restart_policy(instance)
     return policy or RestartPolicy.NEVER, flavor.termination_grace(wanted)

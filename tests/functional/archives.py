@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+_COLOUR = "SCHILY.xattr.user.colour"
+
 
 def layer(files: Mapping[str, bytes]) -> bytes:
     """Return an uncompressed layer with *files*, by path, all executable."""
@@ -22,6 +24,26 @@ def layer(files: Mapping[str, bytes]) -> bytes:
             entry.mode = 0o755
             tar.addfile(entry, io.BytesIO(content))
     return out.getvalue()
+
+
+def coloured(name: str, colour: str) -> bytes:
+    """Return a tar with an empty file that has the extended attribute ``user.colour``."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        entry = tarfile.TarInfo(name)
+        entry.pax_headers = {_COLOUR: colour}
+        tar.addfile(entry)
+    return out.getvalue()
+
+
+def colour_of(body: Any, name: str) -> str:
+    """Return that attribute in the tar that *body* has, and close it."""
+    data = b""
+    while part := body.read():
+        data += part
+    body.close()
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return tar.getmember(name).pax_headers[_COLOUR]
 
 
 def write(

@@ -97,6 +97,9 @@ class FakeHyperd(FakePower, FakeSetup, FakeShape, FakeRescue):
         self.files = dict(programs.FILES)
         self.archives: dict[str, bytes] = {}
         self.received: list[tuple[str, bytes]] = []
+        self.snapshots: list[tuple[str, str | None, tuple[str, ...]]] = []
+        self.body = io.BytesIO()
+        """The last archive that :meth:`snapshot` gave."""
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -434,6 +437,18 @@ class FakeHyperd(FakePower, FakeSetup, FakeShape, FakeRescue):
         self.received.append((path, b"".join(chunks)))
         if not self.received[-1][1].strip(b"no tar"):
             raise InvalidRequest("it is no tar archive")
+
+    def snapshot(
+        self, ref: str, container: str | None = None, changes: Sequence[str] = ()
+    ) -> io.BytesIO:
+        self._called("snapshot")
+        pod = self.pod(ref)
+        self._named(pod, container)
+        if pod.state is not PodState.RUNNING and not pod.spec.root_gib:
+            raise Conflict(f"pod {ref} had what it wrote in memory, which ended with it")
+        self.snapshots.append((pod.spec.id, container, tuple(changes)))
+        self.body = io.BytesIO(b"the archive of " + pod.spec.id.encode())
+        return self.body
 
     def _running(self, ref: str, container: str | None = None) -> Pod:
         pod = self.pod(ref)

@@ -59,6 +59,9 @@ def _run(stream: FakeStream, files: dict[str, bytes]) -> None:
     elif stream.op == "container.attach":
         stream.say(b"hello\n")
         stream.end(4)
+    elif stream.op == "upper.export":
+        stream.say(tar_of("written", b"by the container"))
+        stream.end(None)
     elif stream.op == "archive.get":
         stream.say(tar_of(stream.args["path"], files[stream.args["path"]]))
         stream.end(None)

@@ -133,6 +133,11 @@ def api_handler(hyperd: FakeHyperd) -> type[Handler]:
                     connection.begin("application/x-tar")
                     connection.send(data)
                     connection.finish()
+                case "POST", ["pods", ref, "snapshot"]:
+                    data = hyperd.snapshot(ref, **self.json()).read()
+                    connection.begin("application/x-tar")
+                    connection.send(data)
+                    connection.finish()
                 case "PUT", ["pods", ref, "archive"]:
                     hyperd.write_archive(ref, query["path"], self.chunks(), query.get("container"))
                     connection.answer(204)

@@ -77,14 +77,18 @@ class ImageStreams:
         connection.finish()
 
     def save_image(self, connection: Connection, ref: str, format: str) -> None:
-        archive = self._images.save(ref, format)
-        try:
-            connection.begin("application/x-tar")
-            for chunk in archive.chunks:
-                connection.send(chunk)
-            connection.finish()
-        finally:
-            archive.close()
+        send_archive(connection, self._images.save(ref, format))
+
+
+def send_archive(connection: Connection, archive: Archive) -> None:
+    """Answer with an archive, and close it."""
+    try:
+        connection.begin("application/x-tar")
+        for chunk in archive.chunks:
+            connection.send(chunk)
+        connection.finish()
+    finally:
+        archive.close()
 
 
 class _HungUp(threading.Event):

@@ -10,7 +10,7 @@ from typing import Any
 
 from nova_hyper.daemon.api.connection import Connection
 from nova_hyper.daemon.api.duplex import Duplex, read_out, write_in
-from nova_hyper.daemon.api.image_streams import ImageStreams, PullUses, SaveUses
+from nova_hyper.daemon.api.image_streams import ImageStreams, PullUses, SaveUses, send_archive
 from nova_hyper.daemon.logs.selection import Selection
 from nova_hyper.daemon.pods.commit import Commits
 from nova_hyper.daemon.pods.sessions import Command, Sessions
@@ -69,8 +69,19 @@ class StreamHandlers(ImageStreams):
             body.get("name"),
             tuple(body.get("changes", ())),
             bool(body.get("freeze", True)),
+            connection.gone,
         )
         connection.answer(201, codec.encode(image))
+
+    def snapshot_container(self, connection: Connection, ref: str, body: dict[str, Any]) -> None:
+        archive = self._commits.snapshot(
+            ref,
+            body.get("container"),
+            tuple(body.get("changes", ())),
+            bool(body.get("freeze", True)),
+            connection.gone,
+        )
+        send_archive(connection, archive)
 
     def read_logs(
         self,

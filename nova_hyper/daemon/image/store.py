@@ -29,7 +29,13 @@ from nova_hyper.daemon.image.import_session import ImportSession
 from nova_hyper.daemon.image.import_worker import REFUSED, WorkerSettings
 from nova_hyper.daemon.image.limits import Limits
 from nova_hyper.daemon.image.reference import check_name, familiar_names
-from nova_hyper.daemon.image.save import Archive, SavedLayer, docker_archive, oci_archive
+from nova_hyper.daemon.image.save import (
+    Archive,
+    Members,
+    SavedLayer,
+    docker_archive,
+    oci_archive,
+)
 from nova_hyper.daemon.image.stream import ByteStream, Chunks, Readable
 from nova_hyper.spec.errors import (
     ImageInvalid,
@@ -114,9 +120,12 @@ class ImageStore(Catalogue):
             image = self.get(ref)
             spoken = next((name for name in familiar_names(ref) if name in image.names), None)
             document, layers = self._whole(image)
-            pinned = [layer.diff_id for layer in layers if self._layers.pin(layer.diff_id)]
-        made = docker_archive if form == "docker" else oci_archive
-        members = made(document, (spoken,) if spoken else image.names, layers)
+            made = docker_archive if form == "docker" else oci_archive
+            names = (spoken,) if spoken else image.names
+            return self._archive(made(document, names, layers), layers)
+
+    def _archive(self, members: Members, layers: tuple[SavedLayer, ...]) -> Archive:
+        pinned = [layer.diff_id for layer in layers if self._layers.pin(layer.diff_id)]
 
         def close() -> None:
             self._layers.unpin(pinned)
@@ -144,20 +153,49 @@ class ImageStore(Catalogue):
         """
         if name is not None:
             check_name(name)
-        created = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
 
         def collect(session: ImportSession) -> tuple[FoundImage, tuple[str, ...]]:
-            with self._lock:
-                document, layers = self._whole(self.get(base_image_id))
-                for layer in layers:
-                    session.known(layer.diff_id, False)
-            derive(document, base_image_id, changes, created)
-            diff_id, _ = session.convert(ByteStream(Chunks(chunks).read).some, "", "of the pod")
-            made = derive(document, diff_id, changes, created)
+            made, _ = self._derived(session, base_image_id, chunks, changes)
             found = FoundImage(sha256(made), (), parse_config(made), made.decode("latin-1"))
             return found, (name,) if name else ()
 
         return self.add(collect)[0]
+
+    def snapshot(
+        self, base_image_id: str, chunks: Iterable[bytes], changes: tuple[str, ...] = ()
+    ) -> Archive:
+        """Return the docker archive of what :meth:`commit` would add, and keep nothing of it.
+
+        The new layer is on this host until the archive is closed, or the daemon ends.
+
+        :raises HyperError: as :meth:`commit`; then nothing of it is left.
+        :raises DiskFull: when there is no room for it; then nothing of it is left.
+        """
+        with self._disk_full(), self._session() as session:
+            document, layers = self._derived(session, base_image_id, chunks, changes)
+            with self._lock:
+                return self._archive(docker_archive(document, (), layers), layers)
+
+    def _derived(
+        self,
+        session: ImportSession,
+        base_image_id: str,
+        chunks: Iterable[bytes],
+        changes: tuple[str, ...],
+    ) -> tuple[bytes, tuple[SavedLayer, ...]]:
+        """Return the configuration and the layers of an image with one more layer.
+
+        The session holds the layers.
+        """
+        created = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
+        with self._lock:
+            document, layers = self._whole(self.get(base_image_id))
+            for layer in layers:
+                session.known(layer.diff_id, False)
+        # What is wrong with the changes, or one layer too many, is found before the layer is read.
+        parse_config(derive(document, sha256(document), changes, created))
+        diff_id, _ = session.convert(ByteStream(Chunks(chunks).read).some, "", "of the pod")
+        return derive(document, diff_id, changes, created), (*layers, self._saved(diff_id))
 
     def layer_path(self, diff_id: str) -> Path:
         """Return the squashfs file of a layer of an image here."""
@@ -221,8 +259,11 @@ class ImageStore(Catalogue):
                 f"the image {image.id[:19]} was imported by an older hyperd, which did not keep "
                 "all that its layers are made of; load or pull it again, then repeat this"
             )
-        size, recipe, squashfs = self._layers.tar_size, self._layers.recipe_path, self.layer_path
-        return document, tuple(SavedLayer(d, size(d), recipe(d), squashfs(d)) for d in chain)
+        return document, tuple(map(self._saved, chain))
+
+    def _saved(self, diff_id: str) -> SavedLayer:
+        size, recipe = self._layers.tar_size(diff_id), self._layers.recipe_path(diff_id)
+        return SavedLayer(diff_id, size, recipe, self.layer_path(diff_id))
 
 
 def _names(found: FoundImage) -> tuple[str, ...]:

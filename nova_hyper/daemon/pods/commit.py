@@ -1,28 +1,25 @@
 """A pod's container as a new image: its own image, and a layer of what it has written.
 
 What a guest has written is read by the guest: a running one's agent, or that of
-a micro-VM that is booted on a stopped pod's disks for nothing else.  The host
-only sees a stream, and treats it as any layer.
+a micro-VM that is booted for nothing else (:mod:`.helper`).  The host only sees
+a stream, and treats it as any layer.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from nova_hyper.daemon import plan
-from nova_hyper.daemon.pods.registry import Entry
-from nova_hyper.daemon.pods.sandbox import Sandboxes
+from nova_hyper.daemon.pods.helper import Helpers
+from nova_hyper.daemon.pods.launch import ROOT_LABEL
 from nova_hyper.daemon.pods.service import Pods
 from nova_hyper.daemon.pods.sessions import Sessions
 from nova_hyper.daemon.ports import GuestStream
-from nova_hyper.spec.errors import Conflict, GuestFailed, HyperError
+from nova_hyper.spec.errors import Conflict, GuestFailed
 from nova_hyper.spec.image import Image
-from nova_hyper.spec.nic import Dns
-from nova_hyper.spec.pod import Pod, PodState
+from nova_hyper.spec.pod import PodState
 
 LOG = logging.getLogger(__name__)
 
@@ -30,10 +27,18 @@ LOG = logging.getLogger(__name__)
 _SILENCE_S = 60.0
 
 
+class Archive(Protocol):
+    """An archive as it is made; ``close`` lets what it is made of go."""
+
+    @property
+    def chunks(self) -> Iterator[bytes]: ...
+
+    @property
+    def close(self) -> Callable[[], None]: ...
+
+
 class CommitImages(Protocol):
     """The image store as commits use it."""
-
-    def get(self, ref: str) -> Image: ...
 
     def commit(
         self,
@@ -43,16 +48,27 @@ class CommitImages(Protocol):
         changes: tuple[str, ...] = (),
     ) -> Image: ...
 
+    def snapshot(
+        self, base_image_id: str, chunks: Iterable[bytes], changes: tuple[str, ...] = ()
+    ) -> Archive: ...
+
 
 class Commits:
-    """Makes images of containers."""
+    """Makes images of containers.
+
+    Both ways read a running container by its agent, which stands still
+    meanwhile where *freeze* is True, and one of a pod that does not run by a
+    helper; its volumes are no part of it.  *changes* are of the image's
+    execution parameters, as ``docker commit --change`` takes them.  What
+    *gone* finds true, now and then, ends it.
+    """
 
     def __init__(
-        self, pods: Pods, sessions: Sessions, sandboxes: Sandboxes, images: CommitImages
+        self, pods: Pods, sessions: Sessions, helpers: Helpers, images: CommitImages
     ) -> None:
         self._pods = pods
         self._sessions = sessions
-        self._sandboxes = sandboxes
+        self._helpers = helpers
         self._images = images
 
     def commit(
@@ -62,81 +78,63 @@ class Commits:
         name: str | None,
         changes: tuple[str, ...],
         freeze: bool,
+        gone: Callable[[], bool] = lambda: False,
     ) -> Image:
         """Return the new image, called *name* when given.
 
-        A running container stands still meanwhile where *freeze* is True.  Its
-        volumes are no part of the image.  *changes* are of the image's
-        execution parameters, as ``docker commit --change`` takes them.
-
-        :raises Conflict: for a pod that has nothing to give: it was stopped and
-            had its writable layer in memory, or is paused or suspended.
+        :raises Conflict: for a pod that has nothing to give: what it wrote is in
+            memory, which is gone or stands still.
         :raises GuestFailed: when the guest does not deliver; there is no image then.
         """
-        pod = self._pods.get(ref)
-        wanted = container or pod.spec.containers[0].name
-        if pod.state is PodState.RUNNING:
-            stream = self._sessions.export(pod.spec.id, wanted, freeze)
-            return self._store(pod, wanted, stream, name, changes)
-        with self._pods.holding(pod.spec.id) as entry:
-            _require_disk(entry)
-            with self._helper(entry) as helper:
-                stream = self._sessions.export_of(helper, wanted)
-                return self._store(pod, wanted, stream, name, changes)
-
-    def _store(
-        self,
-        pod: Pod,
-        container: str,
-        stream: GuestStream,
-        name: str | None,
-        changes: tuple[str, ...],
-    ) -> Image:
-        with contextlib.closing(stream):
-            base = next(c.image_id for c in pod.containers if c.name == container)
-            image = self._images.commit(base, _chunks(stream), name, changes)
-        LOG.info("container %s of pod %s is image %s", container, pod.spec.id, image.id)
+        with self._layer(ref, container, freeze, gone) as (base, chunks):
+            image = self._images.commit(base, chunks, name, changes)
+        LOG.info("a container of pod %s is image %s", ref, image.id)
         return image
 
-    @contextlib.contextmanager
-    def _helper(self, entry: Entry) -> Iterator[Entry]:
-        """Give a micro-VM on the disks of a stopped pod, without interfaces; no container runs.
+    def snapshot(
+        self,
+        ref: str,
+        container: str | None,
+        changes: tuple[str, ...],
+        freeze: bool,
+        gone: Callable[[], bool] = lambda: False,
+    ) -> Archive:
+        """Return the docker archive of the image, which is not kept here; the pod runs on.
 
-        The pod's lock is held.  A daemon that is killed here leaves a domain
-        of a pod that is stopped, which the next one removes.
+        The image may be booted with the disk that the pod has, however much it unpacks to.
+
+        :raises HyperError: as :meth:`commit`.
         """
-        spec = entry.pod.spec.replaced(nics=(), dns=Dns())
-        helper = Entry(dataclasses.replace(entry.pod, spec=spec, state=PodState.READY))
-        images = [self._images.get(c.image_id) for c in entry.pod.containers]
-        try:
-            plan.run(self._sandboxes.boot_steps(helper, images), lambda _step: None)
-            yield helper
-        except BaseException:
-            with contextlib.suppress(HyperError):
-                self._sandboxes.destroy(helper)
-            raise
-        # The journal of its disk is written: the next boot finds nothing to do.
-        self._sandboxes.shut_down(helper, 0)
+        root_gib = self._pods.get(ref).spec.root_gib
+        if root_gib:
+            changes = (*changes, f"LABEL {ROOT_LABEL}={root_gib}")
+        with self._layer(ref, container, freeze, gone) as (base, chunks):
+            return self._images.snapshot(base, chunks, changes)
+
+    @contextlib.contextmanager
+    def _layer(
+        self, ref: str, container: str | None, freeze: bool, gone: Callable[[], bool]
+    ) -> Iterator[tuple[str, Iterator[bytes]]]:
+        """Give the image of a container, and the layer of what it has written."""
+
+        def tick() -> None:
+            if gone():
+                raise Conflict(f"nobody waits for the image of pod {ref} any more")
+
+        pod = self._pods.get(ref)
+        wanted = container or pod.spec.containers[0].name
+        with contextlib.ExitStack() as stack:
+            if pod.state is PodState.RUNNING:
+                stream = self._sessions.export(pod.spec.id, wanted, freeze)
+            else:
+                helper = stack.enter_context(self._helpers.of(pod.spec.id, tick))
+                stream = self._sessions.export_of(helper, wanted)
+            stack.enter_context(contextlib.closing(stream))
+            base = next(c.image_id for c in pod.containers if c.name == wanted)
+            yield base, _chunks(stream, tick)
 
 
-def _require_disk(entry: Entry) -> None:
-    pod = entry.pod
-    name = pod.spec.name
-    if pod.state in (PodState.STOPPED, PodState.CRASHED):
-        if pod.spec.root_gib:
-            return
-        raise Conflict(
-            f"pod {name} had what it wrote in memory, which ended with it: commit it while it "
-            "runs, or give it a disk"
-        )
-    way = {PodState.PAUSED: "unpause it first", PodState.SUSPENDED: "resume it first"}
-    raise Conflict(
-        f"pod {name} cannot be committed while it is {pod.state}; "
-        f"{way.get(pod.state, 'start it, or wait')}"
-    )
-
-
-def _chunks(stream: GuestStream) -> Iterator[bytes]:
+def _chunks(stream: GuestStream, tick: Callable[[], None]) -> Iterator[bytes]:
     """Return the layer as the guest sends it.
 
     :raises GuestFailed: when it does not end well.
@@ -144,6 +142,7 @@ def _chunks(stream: GuestStream) -> Iterator[bytes]:
     complaint = b""
     try:
         while (piece := stream.read(_SILENCE_S)) is not None:
+            tick()
             channel, data = piece
             if channel == 0:
                 yield data

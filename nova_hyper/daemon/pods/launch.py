@@ -24,6 +24,9 @@ _MIB = 1024**2
 _ENTROPY_BYTES = 64
 _HOSTNAME = 63
 
+ROOT_LABEL = "org.nova-hyper.root-gib"
+"""Label of an image that was made of a pod: the size of the disk that it was written to."""
+
 
 def check(
     spec: PodSpec,
@@ -74,11 +77,24 @@ def check(
             raise ImageUnsuitable(
                 f"image {container.image} is for {image.architecture}, this host is {arch}"
             )
-        if spec.root_gib and image.unpacked_size > spec.root_gib * _GIB:
+        if not _fits(spec.root_gib, image):
             raise ImageUnsuitable(
                 f"image {container.image} unpacks to {image.unpacked_size / _GIB:.1f} GiB, more "
                 f"than the pod's disk of {spec.root_gib} GiB; choose a larger flavor"
             )
+
+
+def _fits(root_gib: int, image: Image) -> bool:
+    """Tell whether a pod with a disk of *root_gib* may have *image*.
+
+    The layers take no room on that disk; the rule says that a flavor is too small
+    before an image's user finds out.  So the word of an image is enough that it
+    was made of a pod with such a disk: its layers count what was replaced twice.
+    """
+    if not root_gib or image.unpacked_size <= root_gib * _GIB:
+        return True
+    label = image.config.labels.get(ROOT_LABEL, "")
+    return label.isascii() and label.isdigit() and 0 < int(label[:9]) <= root_gib
 
 
 def check_devices(

@@ -317,6 +317,7 @@ class Monitor:
         LOG.warning("domain of pod %s belongs to no pod; removed", pod_id)
         try:
             self._hypervisor.destroy(pod_id)
+            self._repository.agent_socket(pod_id).unlink(missing_ok=True)
         except HypervisorUnavailable:
             raise
         except HyperError as exc:

@@ -119,6 +119,10 @@ class Repository:
         self.prepare(pod.spec.id)
         write_json(self.directory(pod.spec.id) / _RECORD, codec.encode(pod))
 
+    def make_room(self, pod_id: str) -> None:
+        """Make a directory for what is no pod: without a record, the next daemon removes it."""
+        _make(self.directory(pod_id))
+
     def remove(self, pod_id: str) -> None:
         """Remove all that the pod has on disk; idempotent."""
         # The record last: without it nobody would know what else to remove.

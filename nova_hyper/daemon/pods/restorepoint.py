@@ -32,6 +32,8 @@ _MAKING = "restore-point.new"
 _DROPPING = "restore-point.old"
 _RESTORING = "restoring"
 _SHAPE = "shape.json"
+# A disk that copies fill to the brim would stop the pods that run.
+_SPARE = 256 << 20
 _DOWN = (PodState.STOPPED, PodState.CRASHED)
 
 
@@ -95,9 +97,14 @@ class RestorePoints:
         spec = entry.pod.spec
         making = self._place(entry, _MAKING)
         making.mkdir(mode=0o700)
+
+        def tick() -> None:
+            if entry.doomed:
+                raise Conflict("the pod was deleted while its disks were copied")
+
         try:
             for path, _size in fitting.kept(self._repository, spec):
-                sparse.copy(path, making / path.name, lambda: entry.doomed)
+                sparse.copy(path, making / path.name, tick, _SPARE)
             write_json(making / _SHAPE, codec.encode(Shape.of(spec)))
             os.rename(making, point)
         except BaseException:

@@ -726,6 +726,23 @@ def test_a_console_has_the_same_port_as_long_as_the_pod_is_there(hyperd, spec):
         hyperd.open_console(spec.id)
 
 
+def test_a_container_comes_as_an_image_that_the_host_does_not_keep(hyperd, running):
+    before = hyperd.images()
+    body = hyperd.snapshot(running, changes=["ENV A=b"])
+    data = b""
+    while part := body.read(1000):
+        data += part
+    body.close()
+    assert hyperd.images() == before
+    assert hyperd.import_image("made", [data]).id != before[0].id
+    assert hyperd.pod(running).state is PodState.RUNNING
+    with pytest.raises(ContainerNotFound, match="no container db"):
+        hyperd.snapshot(running, "db")
+    hyperd.stop_pod(running, force=True)
+    with pytest.raises(Conflict, match="in memory"):
+        hyperd.snapshot(running)
+
+
 def test_stats_and_processes_are_of_the_containers(hyperd, running):
     assert [c.name for c in hyperd.stats(running).containers] == ["main"]
     top = hyperd.top(running, "main")

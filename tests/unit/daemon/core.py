@@ -13,6 +13,7 @@ from nova_hyper.daemon.guest.assets import GuestAssets
 from nova_hyper.daemon.guest.bootfiles import BootFileStore
 from nova_hyper.daemon.pods.commit import Commits
 from nova_hyper.daemon.pods.dumps import Dumps
+from nova_hyper.daemon.pods.helper import Helpers
 from nova_hyper.daemon.pods.monitor import Monitor
 from nova_hyper.daemon.pods.power import Power
 from nova_hyper.daemon.pods.registry import Registry
@@ -126,13 +127,22 @@ class Core:
         self.sessions = Sessions(self.registry, self.repository, self.sandboxes, self.pods)
         self.setups = Setups(self.pods, self.sandboxes, self.repository, self.platform)
         self.rescues = Rescues(self.pods, self.repository, self.images, self.platform, settings)
+        helpers = Helpers(
+            self.pods,
+            self.sandboxes,
+            self.repository,
+            self.images,
+            self.disks,
+            self.hypervisor,
+            self.platform,
+        )
+        self.commits = Commits(self.pods, self.sessions, helpers, self.images)
         for pod in self.repository.load():
             self.registry.add(pod)
         self.consoles = Consoles(
             self.registry, self.sessions, self.repository.console_port, CONSOLES
         )
         self.events.on_event = self.consoles.take
-        self.commits = Commits(self.pods, self.sessions, self.sandboxes, self.images)
         self.images.retain(self.repository.ids())
 
     def restarted(self) -> Core:

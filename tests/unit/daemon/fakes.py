@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from nova_hyper.daemon import sparse
 from nova_hyper.daemon.hypervisor.domain import Domain
 from nova_hyper.daemon.hypervisor.saved import SavedDomain
 from nova_hyper.daemon.ports import AgentError, DomainState, GuestSession
@@ -502,6 +503,11 @@ class FakeDisks(Failures):
     def _sized(path: Path, size: int) -> None:
         path.touch()
         os.truncate(path, size)
+
+    def copy(self, source: Path, path: Path, owner: str, tick: Callable[[], None]) -> None:
+        self.check("copy")
+        sparse.copy(source, path, tick)
+        tick()
 
 
 class FakePlatform(Failures):

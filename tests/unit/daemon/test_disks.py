@@ -100,3 +100,39 @@ def test_no_room_for_a_larger_disk_is_told_with_its_size(path, monkeypatch):
     monkeypatch.setattr(disks.os, "truncate", _raise(OSError(errno.EIO, "broken")))
     with pytest.raises(OSError, match="broken"):
         Disks().resize(path, 7)
+
+
+def test_a_copy_has_the_same_data_and_the_same_holes(path, tmp_path):
+    source = tmp_path / "source.img"
+    with source.open("wb") as file:
+        file.truncate(64 << 20)
+        file.seek(20 << 20)
+        file.write(b"in the middle" * 1000)
+        file.seek((64 << 20) - 3)
+        file.write(b"end")
+    ticks = []
+    Disks().copy(source, path, "", lambda: ticks.append(1))
+    assert path.read_bytes() == source.read_bytes()
+    assert path.stat().st_blocks <= source.stat().st_blocks + 64
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_copy_that_is_given_up_leaves_nothing(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(disks.sparse, "_shared", lambda *_: False)
+    source = tmp_path / "source.img"
+    source.write_bytes(b"data")
+    with pytest.raises(HyperError, match="enough"):
+        Disks().copy(source, path, "", _raise(HyperError("enough")))
+    assert not path.exists()
+
+
+def test_a_copy_that_finds_no_room_leaves_nothing_and_says_so(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(disks.sparse, "_shared", lambda *_: False)
+    monkeypatch.setattr(
+        os, "copy_file_range", _raise(OSError(errno.ENOSPC, "No space left on device"))
+    )
+    source = tmp_path / "source.img"
+    source.write_bytes(b"data")
+    with pytest.raises(DiskFull, match="no room for the pod's disk of up to 1 MiB"):
+        Disks().copy(source, path, "", lambda: None)
+    assert not path.exists()

@@ -42,6 +42,7 @@ def instance(**options):
         "numa_topology": None,
         "pci_requests": None,
         "system_metadata": {},
+        "task_state": None,
         "trusted_certs": None,
         "flavor": flavor(),
         **options,

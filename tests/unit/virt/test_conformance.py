@@ -54,6 +54,7 @@ IMPLEMENTED = {
     "resume",
     "resume_state_on_host_boot",
     "set_admin_password",
+    "snapshot",
     "spawn",
     "suspend",
     "trigger_crash_dump",
@@ -62,6 +63,13 @@ IMPLEMENTED = {
     "unrescue",
     "update_provider_tree",
 }
+
+
+def _stored(_api, _context, _image_id, info, data=None, purge_props=False):
+    size = 0
+    while chunk := data.read(4):
+        size += len(chunk)
+    return {**info, "size": size}
 
 
 class HyperDriverConformance(test_virt_drivers._VirtDriverTestCase, test.TestCase):
@@ -75,6 +83,8 @@ class HyperDriverConformance(test_virt_drivers._VirtDriverTestCase, test.TestCas
         self.stub_out("os_vif.plug", lambda vif, instance: None)
         self.stub_out("os_vif.unplug", lambda vif, instance: None)
         self.stub_out("nova.image.glance.API.download", lambda *args, **kwargs: iter([b"tar"]))
+        # The suite's own does not read what it is given.
+        self.stub_out("nova.image.glance.API.update", _stored)
         self.addCleanup(self.connection.cleanup_host, "myhostname")
 
     def __delattr__(self, name):

@@ -8,7 +8,7 @@ from unittest import mock
 import nova.conf
 import pytest
 from nova import exception as nova_exception
-from nova.compute import provider_tree
+from nova.compute import provider_tree, task_states
 from oslo_config import fixture as config_fixture
 
 from nova_hyper.spec.container import Container
@@ -187,6 +187,16 @@ def test_managing_the_image_cache_waits_for_a_hyperd_that_is_away(driven, hyperd
 
 def test_an_instance_without_a_pod_does_not_exist(driven):
     assert driven.instance_exists(instance()) is False
+
+
+def test_a_pod_that_cannot_be_shelved_is_not_stopped_for_it(driven, hyperd):
+    image = hyperd.import_image("i", [b"x"])
+    hyperd.create_pod(PodSpec(UUID, "instance-7", (Container("main", image.id),)))
+    hyperd.start_pod(UUID)
+    driven.power_off(instance(task_state=task_states.SHELVING), timeout=10)
+    assert hyperd.pod(UUID).state is PodState.RUNNING
+    driven.power_off(instance(task_state=task_states.POWERING_OFF), timeout=10)
+    assert hyperd.pod(UUID).state is PodState.STOPPED
 
 
 def test_uptime_is_what_clients_parse(driven):

@@ -49,7 +49,7 @@ def resizing(hyperd, lifecycle):
 def server(lifecycle):
     """An instance that runs."""
     made = instance(system_metadata=dict(METADATA), flavor=SMALL)
-    lifecycle.spawn(None, made, image_meta(), (), [], None, None, True)
+    lifecycle.spawn(None, made, image_meta(), (), None, [], None, None, True)
     return made
 
 

@@ -145,3 +145,72 @@ def test_the_configuration_is_kept_byte_for_byte(store):
     image = load(store, archive_of({**members, **documents}))
     saved = save(store, image.id, "docker")
     assert saved[f"{image.id[7:]}.json"] == odd
+
+
+def layer_files(tmp_path):
+    return sorted(path.name for path in (tmp_path / "images/layers").iterdir())
+
+
+def test_a_snapshot_has_one_layer_more_and_nothing_of_it_is_kept(store, tmp_path):
+    image = load(store, docker_archive([LAYER]), "web:1")
+    before, files = store.list(), layer_files(tmp_path)
+    archive = store.snapshot(image.id, [UPPER[:700], UPPER[700:]], ("ENV A=b",))
+    assert len(layer_files(tmp_path)) > len(files)
+    store.delete("web:1")  # what is being read stays
+    data = b"".join(archive.chunks)
+    assert len(data) == archive.size
+    archive.close()
+    assert layer_files(tmp_path) == []
+    assert store.list() == []
+    again = load(store, data, "again:1")
+    assert len(again.layers) == len(before[0].layers) + 1
+    assert "A=b" in again.config.env
+    assert again.names == ("again:1",)
+
+
+def test_a_snapshot_that_nobody_reads_leaves_nothing(store, tmp_path):
+    image = load(store, docker_archive([LAYER]), "web:1")
+    before, files = store.list(), layer_files(tmp_path)
+    store.snapshot(image.id, [UPPER]).close()
+    assert (store.list(), layer_files(tmp_path)) == (before, files)
+
+
+def test_a_daemon_that_is_killed_over_a_snapshot_leaves_nothing(store, tmp_path):
+    image = load(store, docker_archive([LAYER]), "web:1")
+    files = layer_files(tmp_path)
+    archive = store.snapshot(image.id, [UPPER])
+    next(archive.chunks)
+    again = open_store(tmp_path)
+    again.collect()
+    assert layer_files(tmp_path) == files
+    assert [found.id for found in again.list()] == [image.id]
+
+
+def test_a_snapshot_of_what_is_no_layer_leaves_nothing(store, tmp_path):
+    image = load(store, docker_archive([LAYER]), "web:1")
+    files = layer_files(tmp_path)
+
+    def broken():
+        yield UPPER[:700]
+        raise HyperError("the guest is lost")
+
+    for chunks in ([b"no tar" * 200], broken()):
+        with pytest.raises(HyperError):
+            store.snapshot(image.id, chunks)
+    with pytest.raises(ImageNotFound):
+        store.snapshot("sha256:" + "0" * 64, [UPPER])
+    assert layer_files(tmp_path) == files
+    assert not list((tmp_path / "images/tmp").iterdir())
+
+
+def test_a_chain_of_snapshots_is_shown_by_as_many_disks_as_may_be(store, tmp_path):
+    image = load(store, docker_archive([LAYER]), "web:0")
+    for number in range(1, 11):
+        layer = tar_of((f"of-{number}", F, str(number)))
+        archive = store.snapshot(image.id, [layer])
+        data = b"".join(archive.chunks)
+        archive.close()
+        store.delete(f"web:{number - 1}")
+        image = load(store, data, f"web:{number}")
+        assert len(image.layers) <= 3
+    assert len(store.list()) == 1
