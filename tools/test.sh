@@ -68,8 +68,11 @@ part() {
 
 if wants lint; then part lint tools/lint.sh "$VENV/bin"; fi
 if wants agent; then part agent make -C guest/agent check check-sanitize; fi
+pytest=("$VENV/bin/python" -m pytest --timeout 600)
 paths=()
-if wants unit; then paths+=(tests/unit); fi
+# Unit tests share nothing: on all processors, unless the caller chooses among them.
+if wants unit && [ $# -eq 0 ]; then part unit "${pytest[@]}" -q -n auto tests/unit; fi
+if wants unit && [ $# -gt 0 ]; then paths+=(tests/unit); fi
 if wants fuzz; then paths+=(tests/fuzz); fi
 if wants functional; then paths+=(tests/functional); fi
 if [ ${#paths[@]} -gt 0 ]; then
@@ -77,6 +80,6 @@ if [ ${#paths[@]} -gt 0 ]; then
     for argument in "$@"; do
         case $argument in tests/*) paths=() ;; esac
     done
-    part tests "$VENV/bin/python" -m pytest --timeout 600 "${paths[@]}" "$@"
+    part tests "${pytest[@]}" "${paths[@]}" "$@"
 fi
 exit $status

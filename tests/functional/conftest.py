@@ -184,8 +184,13 @@ def wait_status(cloud):
     """``wait_status(server, "SHUTOFF")``: the server, once it has that status."""
 
     def wait(server, status, timeout_s=60):
+        # Not as the caller knows it: its status may be that of before.
         return cloud.compute.wait_for_server(
-            server, status=status, failures=[], wait=timeout_s, interval=0.1
+            cloud.compute.get_server(server),
+            status=status,
+            failures=[],
+            wait=timeout_s,
+            interval=0.1,
         )
 
     return wait

@@ -237,7 +237,8 @@ def fetched(sh, server, path, timeout_s=60):
     """What the metadata service gives to the pod; its proxy may be a moment late."""
     deadline = time.monotonic() + timeout_s
     while True:
-        text = sh(server, f"wget -q -T 10 -O - {SERVICE}/{path} 2>&1 || echo failed")
+        # Not "wget -T": Debian's static busybox 1.35 crashes with it.
+        text = sh(server, f"timeout 10 wget -q -O - {SERVICE}/{path} 2>&1 || echo failed")
         if not text.endswith("failed\n"):
             return text
         assert time.monotonic() < deadline, f"no metadata: {text}"
