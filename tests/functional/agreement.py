@@ -10,14 +10,28 @@ from nova_hyper.client import HyperClient
 from nova_hyper.spec.pod import PodState
 
 HYPERD_SOCKET = "/run/hyperd/hyperd.sock"
-_POWER_STATE = {"ACTIVE": 1, "PAUSED": 3, "SHUTOFF": 4, "SUSPENDED": 7}
+_POWER_STATE = {
+    "ACTIVE": 1,
+    "PAUSED": 3,
+    "SHUTOFF": 4,
+    "SUSPENDED": 7,
+    "RESCUE": 1,
+    "VERIFY_RESIZE": 1,
+}
 _POD_STATE = {
     "ACTIVE": {PodState.RUNNING},
+    "RESCUE": {PodState.RUNNING},
+    "VERIFY_RESIZE": {PodState.RUNNING},
     "PAUSED": {PodState.PAUSED},
     "SHUTOFF": {PodState.STOPPED, PodState.CRASHED},
     "SUSPENDED": {PodState.SUSPENDED},
 }
-_DOMAIN_STATE = {"ACTIVE": "running", "PAUSED": "paused"}
+_DOMAIN_STATE = {
+    "ACTIVE": "running",
+    "PAUSED": "paused",
+    "RESCUE": "running",
+    "VERIFY_RESIZE": "running",
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,10 @@ WAY_ON = {
     "PAUSED": "unpause",
     "SUSPENDED": "resume",
     "ERROR": "reboot",
+    "RESCUE": "unrescue",
+    "VERIFY_RESIZE": "revert",
+    "SHELVED": "unshelve",
+    "SHELVED_OFFLOADED": "unshelve",
 }
 # What is killed in the middle, and what the server has to be for it.
 ACTIONS = {
@@ -30,12 +34,34 @@ ACTIONS = {
     "resume": "SUSPENDED",
     "reboot": "ACTIVE",
     "rebuild": "ACTIVE",
+    "rescue": "ACTIVE",
+    "unrescue": "RESCUE",
+    "resize": "ACTIVE",
+    "revert": "VERIFY_RESIZE",
+    "shelve": "ACTIVE",
+    "unshelve": "SHELVED_OFFLOADED",
 }
-PREPARATION = {"SHUTOFF": "stop", "PAUSED": "pause", "SUSPENDED": "suspend"}
+PREPARATION = {
+    "SHUTOFF": "stop",
+    "PAUSED": "pause",
+    "SUSPENDED": "suspend",
+    "RESCUE": "rescue",
+    "VERIFY_RESIZE": "resize",
+    "SHELVED_OFFLOADED": "shelve",
+}
 
 
 @pytest.fixture
-def do(cloud):
+def larger(cloud):
+    """A flavor to resize a server of ``hyper.small`` to."""
+    made = cloud.compute.create_flavor(name="kills", vcpus=1, ram=320, disk=2)
+    cloud.compute.create_flavor_extra_specs(made, {"trait:CUSTOM_HYPER": "required"})
+    yield made
+    cloud.compute.delete_flavor(made)
+
+
+@pytest.fixture
+def do(cloud, larger):
     """``do("pause", server)``: ask for it, and wait for nothing."""
 
     def act(action, server):
@@ -43,6 +69,10 @@ def do(cloud):
             cloud.compute.reboot_server(server, "HARD")
         elif action == "rebuild":
             cloud.compute.rebuild_server(server, image=cloud.image.find_image("busybox").id)
+        elif action == "resize":
+            cloud.compute.resize_server(server, larger)
+        elif action == "revert":
+            cloud.compute.revert_server_resize(server)
         else:
             getattr(cloud.compute, f"{action}_server")(server)
 

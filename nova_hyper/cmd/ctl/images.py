@@ -75,7 +75,7 @@ def _images(client: HyperClient, args: argparse.Namespace) -> int:
         [
             (
                 output.short(i.id),
-                ", ".join(i.names) or "<none>",
+                output.names(i.names),
                 len(i.layers),
                 output.size(i.size),
                 output.size(i.unpacked_size),
@@ -140,7 +140,7 @@ def _df(client: HyperClient, args: argparse.Namespace) -> int:
         ("IMAGE ID", "NAMES", "SIZE", "UNIQUE", "PODS"),
         [
             (
-                *(output.short(i.id), ", ".join(i.names) or "<none>"),
+                *(output.short(i.id), output.names(i.names)),
                 *(output.size(i.size), output.size(i.unique), i.pods),
             )
             for i in usage.images

@@ -14,6 +14,7 @@ import yaml
 FORMATS = ("table", "json", "yaml")
 _KIB = 1024
 _SHORT_ID = 12
+_NAMES = 2
 
 
 def show(value: Any, fmt: str) -> None:
@@ -53,6 +54,12 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= _KIB
     return f"{count:.1f} TiB"
+
+
+def names(found: Sequence[str]) -> str:
+    """Return the names of an image for a table, where a hundred would leave room for nothing."""
+    more = len(found) - _NAMES
+    return ", ".join([*found[:_NAMES], *([f"and {more} more"] if more > 0 else [])]) or "<none>"
 
 
 def age(seconds: float) -> str:

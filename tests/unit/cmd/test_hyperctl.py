@@ -366,3 +366,15 @@ def test_sizes_are_for_people(count, text):
 )
 def test_ages_are_for_people(seconds, text):
     assert output.age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ((), "<none>"),
+        (("a", "b"), "a, b"),
+        (("a", "b", "c", "d"), "a, b, and 2 more"),
+    ],
+)
+def test_a_table_has_room_for_an_image_of_many_names(names, shown):
+    assert output.names(names) == shown
