@@ -33,16 +33,13 @@ class Flavor:
 
 
 FLAVORS = (Flavor("hyper.nano", 64, 0), Flavor("hyper.small", 256, 1))
-METADATA = "169.254.169.254/32"
-"""Where servers look for the metadata service."""
 
 
 def make_network(cloud: Connection) -> None:
     """Make the network ``private``, shared by all projects, with a name server in it.
 
     The DHCP server knows the names of the servers, and is there for whoever
-    asks; its address is only known once it runs.  Neutron's metadata proxy has
-    the same address, and no router is there to lead to it.
+    asks; its address is only known once it runs.
     """
     network = cloud.network.find_network(NETWORK) or cloud.network.create_network(
         name=NETWORK, is_shared=True
@@ -50,7 +47,7 @@ def make_network(cloud: Connection) -> None:
     subnet = cloud.network.find_subnet(SUBNET) or cloud.network.create_subnet(
         name=SUBNET, network_id=network.id, ip_version=4, cidr=CIDR
     )
-    if subnet.dns_nameservers and subnet.host_routes:
+    if subnet.dns_nameservers:
         return
 
     def dhcp_ports() -> list[Any]:
@@ -58,11 +55,7 @@ def make_network(cloud: Connection) -> None:
 
     plan.until(f"a DHCP server on network {NETWORK}", lambda: bool(dhcp_ports()), timeout_s=60)
     address = dhcp_ports()[0].fixed_ips[0]["ip_address"]
-    cloud.network.update_subnet(
-        subnet,
-        dns_nameservers=[address],
-        host_routes=[{"destination": METADATA, "nexthop": address}],
-    )
+    cloud.network.update_subnet(subnet, dns_nameservers=[address])
 
 
 def open_ports(cloud: Connection) -> None:
